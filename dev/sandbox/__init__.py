@@ -1,0 +1,1 @@
+"""A Kubernetes control plane, a stand-in node and an emulated AWS on loopback. The operator never imports it."""
