@@ -1,0 +1,122 @@
+"""The work queue: which key is looked at next.
+
+Keys carry no data, so that whoever handles one looks at the world as it is. A key is handled by one task at a time;
+added again meanwhile, it is handled once more afterwards. Each key has a task of its own and no number of workers
+bounds them: what is scarce (connections, turns at STS) is bounded where it is used, so a key that waits there
+holds up no other.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+from spacelift_aws.kube.errors import KubeError
+
+log = logging.getLogger(__name__)
+
+Key = TypeVar("Key", bound=Hashable)
+
+Handler = Callable[[Key], Awaitable[float | None]]
+"""Handles a key; answers the seconds after which to look again, or None where only a change can matter."""
+
+FIRST_RETRY = 0.5
+"""Seconds until the first retry of a key whose handler failed; doubled each time."""
+LAST_RETRY = 60.0
+"""Seconds that the delay between retries never exceeds."""
+
+
+class WorkQueue(Generic[Key]):
+    """Deduplicates keys, handles each serially, delays and retries."""
+
+    def __init__(self, handle: Handler[Key]) -> None:
+        self._handle = handle
+        self._open = False
+        self._dirty: dict[Key, None] = {}  # a dict, because it keeps the order of arrival
+        self._active: dict[Key, asyncio.Task[None]] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+
+    def start(self) -> None:
+        """Begin to handle keys: before, they only gather."""
+        self._open = True
+        for key in list(self._dirty):
+            self._begin(key)
+
+    async def stop(self) -> None:
+        """Begin nothing more and cancel what is under way: every handler can be cut off anywhere."""
+        self._open = False
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        tasks = list(self._active.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def add(self, key: Key) -> None:
+        """Look at this key as soon as possible."""
+        self._cancel_timer(key)
+        self._dirty[key] = None
+        self._begin(key)
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Look at this key after some time; of several times the earliest counts."""
+        if key in self._dirty:
+            return
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None and timer.when() <= loop.time() + seconds:
+            return
+        self._cancel_timer(key)
+        self._timers[key] = loop.call_later(seconds, self.add, key)
+
+    def __len__(self) -> int:
+        """Keys that wait or are being handled (delayed ones do not count)."""
+        return len(self._dirty.keys() | self._active.keys())
+
+    def _begin(self, key: Key) -> None:
+        if not self._open or key in self._active:
+            return
+        del self._dirty[key]
+        self._active[key] = asyncio.get_running_loop().create_task(self._work(key))
+
+    async def _work(self, key: Key) -> None:
+        try:
+            again = await self._attempt(key)
+        finally:
+            del self._active[key]
+        if key in self._dirty:
+            self._begin(key)
+        elif again is not None and self._open:
+            self.add_after(key, again)
+
+    async def _attempt(self, key: Key) -> float | None:
+        try:
+            again = await self._handle(key)
+        except KubeError as error:
+            delay = error.retry_after if error.retry_after is not None else self._backoff(key)
+            log.warning("%s: %s; again in %.1f s", key, error, delay)
+            return delay
+        except Exception:  # a defect in the handling of one key must not cost the others their work
+            delay = self._backoff(key)
+            log.exception("%s: unexpected; again in %.1f s", key, delay)
+            return delay
+        self._failures.pop(key, None)
+        return again
+
+    def _backoff(self, key: Key) -> float:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        return backoff(failures, FIRST_RETRY, LAST_RETRY)
+
+    def _cancel_timer(self, key: Key) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+
+def backoff(failures: int, first: float, last: float) -> float:
+    """Seconds until the next try after so many failures: doubling, bounded, with up to a fifth of jitter."""
+    return float(min(last, first * 2 ** min(failures, 32)) * random.uniform(0.8, 1.0))

@@ -1,0 +1,1 @@
+"""The Kubernetes API: one shared session, a small REST module on it, and Events."""

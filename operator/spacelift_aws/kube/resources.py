@@ -1,0 +1,34 @@
+"""The kinds of objects the operator touches, and their addresses."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind of object; `group` is empty for the core API."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """As objects spell it: `v1`, `aws.spacelift.io/v1beta1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path of a collection or an object."""
+        parts = ["/apis" if self.group else "/api", self.api_version]
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, subresource) if part is not None]
+        return "/".join(parts)
+
+
+RUNS = Resource("aws.spacelift.io", "v1beta1", "runs", "Run")
+INTEGRATIONS = Resource("aws.spacelift.io", "v1beta1", "awsintegrations", "AwsIntegration")
+PODS = Resource("", "v1", "pods", "Pod")
+SECRETS = Resource("", "v1", "secrets", "Secret")
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+EVENTS = Resource("", "v1", "events", "Event")

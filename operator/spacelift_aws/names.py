@@ -1,0 +1,59 @@
+"""Every name the operator gives, computed from what nobody can forge: UID, creation time, namespace and installation.
+
+Nothing here is ever read back from a status.
+"""
+
+import hashlib
+import re
+from datetime import UTC, datetime
+
+LABEL_RUN_ID = "aws.spacelift.io/run-id"
+LABEL_EXECUTOR = "aws.spacelift.io/executor"
+ANNOTATION_RUN = "aws.spacelift.io/run"
+ANNOTATION_EXPIRES_AT = "aws.spacelift.io/credentials-expire-at"
+ANNOTATION_VERIFY = "aws.spacelift.io/verify"
+OWN_PREFIX = "aws.spacelift.io/"
+
+SECRET_TYPE = "aws.spacelift.io/run-credentials"  # noqa: S105 - the type of a Secret, not a secret
+CHILD_PREFIX = "aws-run-"
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CHILD_NAME = re.compile(rf"{CHILD_PREFIX}[0-9a-hjkmnp-tv-z]{{26}}")
+
+
+def run_id(created: datetime, uid: str) -> str:
+    """The ULID of a Run: 26 characters of Crockford's base 32, sortable by creation time.
+
+    The first 48 bits are the creation time in milliseconds, the other 80 come from the UID's SHA-256 instead of a
+    random source, so that every process computes the same one (https://github.com/ulid/spec).
+    """
+    milliseconds = int(created.astimezone(UTC).timestamp()) * 1000
+    number = milliseconds << 80 | int.from_bytes(hashlib.sha256(uid.encode()).digest()[:10], "big")
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def child_name(run_id: str) -> str:
+    """The name of a run's Secret and of its pod: who sees the one knows the other."""
+    return CHILD_PREFIX + run_id.lower()
+
+
+def is_child_name(name: str) -> bool:
+    """Whether a name has the form that `child_name` gives."""
+    return _CHILD_NAME.fullmatch(name) is not None
+
+
+def external_id(installation: str, namespace: str, name: str) -> str:
+    """The external ID of an integration in controller mode, known before anything is applied.
+
+    `@` occurs in none of the three parts, so no two integrations ever share one.
+    """
+    return f"{installation}@{namespace}@{name}"
+
+
+def assumed_role_arn(role_arn: str, session_name: str) -> str:
+    """The ARN under which a session acts: STS drops the role's path from it.
+
+    `arn:aws:iam::123456789012:role/team/deploy` becomes `arn:aws:sts::123456789012:assumed-role/deploy/<session>`.
+    """
+    _, partition, _, _, account, resource = role_arn.split(":", 5)
+    return f"arn:{partition}:sts::{account}:assumed-role/{resource.rsplit('/', 1)[-1]}/{session_name}"
