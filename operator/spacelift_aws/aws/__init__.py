@@ -1,0 +1,1 @@
+"""AWS as the operator sees it: sessions from STS, who it is itself, and the texts that people paste into IAM."""
