@@ -1,0 +1,71 @@
+"""What the API server wrote into its audit log about the requests it answered."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [
+        {"level": "None", "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*"]},
+        {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
+        {"level": "Metadata"},
+    ],
+}
+"""Who did what to which object, without any content; one entry a request, when it was answered."""
+
+
+@dataclass(frozen=True)
+class AuditEvent:
+    """One answered request. Fields that a request has no use for are empty; `namespace` and `name` often are."""
+
+    user: str
+    verb: str
+    api_group: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    code: int
+    """HTTP status of the answer."""
+    uri: str
+    received: dt.datetime
+    completed: dt.datetime
+    raw: dict[str, Any]
+    """The whole entry, an `audit.k8s.io/v1` Event."""
+
+
+def read(log: Path) -> Iterator[AuditEvent]:
+    """The entries of `log` so far, in the order in which the requests were completed.
+
+    An entry is written just after its answer was sent: who looks for the last one has to look more than once. A watch
+    has its entry when it ends.
+    """
+    with log.open(encoding="utf-8") as lines:
+        for line in lines:
+            # The last line may be half written still.
+            if line.endswith("\n"):
+                yield _event(json.loads(line))
+
+
+def _event(raw: dict[str, Any]) -> AuditEvent:
+    target = raw.get("objectRef", {})
+    return AuditEvent(
+        user=raw["user"].get("username", ""),
+        verb=raw["verb"],
+        api_group=target.get("apiGroup", ""),
+        resource=target.get("resource", ""),
+        subresource=target.get("subresource", ""),
+        namespace=target.get("namespace", ""),
+        name=target.get("name", ""),
+        code=raw.get("responseStatus", {}).get("code", 0),
+        uri=raw["requestURI"],
+        received=dt.datetime.fromisoformat(raw["requestReceivedTimestamp"]),
+        completed=dt.datetime.fromisoformat(raw["stageTimestamp"]),
+        raw=raw,
+    )
