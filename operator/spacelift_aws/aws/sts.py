@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 import boto3.session
 from botocore.config import Config
 
-from .errors import UNKNOWN_KEY, Failure, StsError, classify
-from .turns import Limits, TokenBucket, Turn, Turns
+from spacelift_aws.aws.errors import UNKNOWN_KEY, Failure, StsError, classify
+from spacelift_aws.aws.turns import Limits, TokenBucket, Turn, Turns
 
 T = TypeVar("T")
 

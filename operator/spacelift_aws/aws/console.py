@@ -1,0 +1,58 @@
+"""The link that opens the IAM console's role wizard, filled in. Pure.
+
+The wizard for "AWS account" trusts a whole account under one external ID. That is wider than the statement of the
+status, which names the operator's role, but the external ID holds all the same, and within the operator's account only
+those whom its own policies allow `sts:AssumeRole` on the role get anywhere. What the wizard cannot do is another action
+in the trust policy (tags, source identity) or a maximum session duration above one hour: then there is no link.
+The parameters are those that the console itself shows in its address bar when the wizard is filled in.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
+from spacelift_aws.aws.arns import account_of, partition_of
+
+DEFAULT_POLICIES: Final = ("PowerUserAccess",)
+"""Everything but IAM and Organizations: what Spacelift suggests for its own roles."""
+
+WIZARD_MAX_DURATION: Final = 3600
+"""Seconds: the maximum session duration of every role that the wizard creates."""
+
+_HOSTS: Final = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+
+
+def create_role_url(principal: str, external_id: str, policies: Sequence[str] = DEFAULT_POLICIES) -> str | None:
+    """The wizard's address; None for a partition whose console is not known, or a principal without an account.
+
+    `policies` are ARNs of managed policies, or names of AWS's own.
+    """
+    partition = partition_of(principal)
+    host, account = _HOSTS.get(partition), account_of(principal)
+    if host is None or account is None:
+        return None
+    parameters = [
+        ("step", "selectEntities"),
+        ("trustedEntityType", "AWS_ACCOUNT"),
+        ("awsAccount", account),
+        ("isThirdParty", "true"),
+        ("externalId", external_id),
+        *(("policies", _policy_arn(policy, partition)) for policy in policies),
+    ]
+    # All of it is the fragment, so `@` and `:` may stand as they are; the console wants slashes encoded.
+    query = "&".join(f"{key}={quote(value, safe='@:')}" for key, value in parameters)
+    return f"https://{host}/iam/home#/roles/create?{query}"
+
+
+def account_settings_url(partition: str) -> str | None:
+    """The page where an account turns its regional STS endpoints on."""
+    host = _HOSTS.get(partition)
+    return f"https://{host}/iam/home#/account_settings" if host else None
+
+
+def _policy_arn(policy: str, partition: str) -> str:
+    return policy if policy.startswith("arn:") else f"arn:{partition}:iam::aws:policy/{policy}"
