@@ -28,7 +28,7 @@ def build(module: Path, targets: Mapping[Path, str], linker_flags: str, say: Say
     """
     go = find_go(module, say)
     names = ", ".join(target.name for target in targets)
-    say(f"building {names} from source with {go}, once; on two processors this takes several minutes")
+    say(f"building {names} from source with {go}, once; from nothing this takes minutes")
     folder = next(iter(targets)).parent
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as scratch:

@@ -1,8 +1,10 @@
 """Programs that run beside the sandbox's owner and never outlive it; see `supervisor.py` for how that is kept."""
 
 import collections
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -138,8 +140,11 @@ class Supervisor:
             if self._supervisor.stdin is None or self._supervisor.stdin.closed:
                 return
             # The end of this pipe is the sign; see supervisor.py.
-            self._supervisor.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._supervisor.stdin.close()
             self._supervisor.wait()
+            # Left only by a supervisor that was killed itself.
+            shutil.rmtree(self.folder, ignore_errors=True)
             if self._supervisor.stdout is not None:
                 self._supervisor.stdout.close()
 
