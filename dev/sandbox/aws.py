@@ -188,7 +188,13 @@ class Aws:
         }
 
 
-def client(service: str, identity: Identity, region: str = DEFAULT_REGION, endpoint: str | None = None) -> Any:
+def client(
+    service: str,
+    identity: Identity,
+    region: str = DEFAULT_REGION,
+    endpoint: str | None = None,
+    read_timeout: float = 30.0,
+) -> Any:
     """A boto3 client that tries once and takes nothing from the user's own configuration."""
     return _session().client(
         service,
@@ -197,7 +203,7 @@ def client(service: str, identity: Identity, region: str = DEFAULT_REGION, endpo
         aws_access_key_id=identity.access_key_id,
         aws_secret_access_key=identity.secret_access_key,
         aws_session_token=identity.session_token,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30, proxies={}),
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=read_timeout, proxies={}),
     )
 
 

@@ -203,10 +203,7 @@ class FaultProxy:
     async def _answer(self, answer: Answer, request: Request, http: web.BaseRequest, body: bytes) -> _Answered:
         match answer:
             case Refusal():
-                request_id = str(uuid.uuid4())
-                text = answer.body(request_id, self._arn(request.access_key_id), request.role_arn or "*")
-                headers = CIMultiDict({"Content-Type": "text/xml", "x-amzn-RequestId": request_id})
-                return _Answered(answer.status, text, headers)
+                return self._refuse(answer, self._arn(request.access_key_id), request.role_arn or "*")
             case Plain():
                 return _Answered(
                     answer.status, answer.text.encode(), CIMultiDict({"Content-Type": answer.content_type})
@@ -218,6 +215,11 @@ class FaultProxy:
             case Pass():
                 return await self._forward(http, body)
 
+    def _refuse(self, refusal: Refusal, caller: str, role: str) -> _Answered:
+        request_id = str(uuid.uuid4())
+        headers = CIMultiDict({"Content-Type": "text/xml", "x-amzn-RequestId": request_id})
+        return _Answered(refusal.status, refusal.body(request_id, caller, role), headers)
+
     async def _forward(self, http: web.BaseRequest, body: bytes) -> _Answered:
         headers = _passed_on(http.headers.items())
         url = URL(self.upstream + http.raw_path, encoded=True)
@@ -228,8 +230,7 @@ class FaultProxy:
             ) as answer:
                 return _Answered(answer.status, await answer.read(), _passed_on(answer.headers.items()))
         except aiohttp.ClientError as error:
-            text = f"The fault proxy cannot reach {self.upstream}: {error}".encode()
-            return _Answered(502, text, CIMultiDict({"Content-Type": "text/plain"}))
+            return self._refuse(Refusal("BadGateway", f"No answer from {self.upstream}: {error}", 502), "", "")
 
     def _arn(self, access_key_id: str | None) -> str:
         key = access_key_id or ""

@@ -127,7 +127,11 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Plain:
-    """An answer that is not STS's: a load balancer's page, say."""
+    """An answer that is not STS's, such as a load balancer's page.
+
+    Of a 5xx that is empty or begins with ``<html>`` botocore makes a ``ClientError`` with the status as its code; of
+    other text that is no XML a ``ResponseParserError``, which is no ``ClientError``.
+    """
 
     status: int = 503
     text: str = "<html><body><h1>503 Service Unavailable</h1></body></html>"

@@ -21,7 +21,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 class ToolError(RuntimeError):
-    """A tool could not be installed; the text says which command failed and what it printed."""
+    """A tool could not be installed; the text says which command failed, whose own words are on the screen."""
 
 
 def tool(name: str, say: Say = to_stderr) -> Path:
