@@ -7,6 +7,7 @@ envtest), then the `kubectl` of its wheel, then the project's cache, then the re
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,10 @@ def find(name: str) -> Path | None:
 
 
 def _bring(missing: Sequence[Binary], releases: download.Releases, say: Say) -> None:
+    for binary in missing:
+        # Only the lock's holder writes here, so these are of a command that was killed.
+        for leftover in binary.cached.parent.glob(f"{paths.SCRATCH_PREFIX}*"):
+            shutil.rmtree(leftover)
     wanted = {binary.cached: releases.archive(binary.name, binary.version) for binary in missing}
     unavailable = download.fetch(wanted, say)
     for module in sorted({binary.module for binary in missing}):

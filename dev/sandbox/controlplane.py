@@ -19,7 +19,7 @@ from sandbox import audit, binaries, components, kubeconfig
 from sandbox.certificates import Authority, service_account_keys
 from sandbox.cluster import Cluster, ExistingCluster
 from sandbox.process import Process, Supervisor
-from sandbox.progress import Say, to_stderr
+from sandbox.progress import Say, Stopwatch, to_stderr
 
 _ETCD, _API_SERVER, _CONTROLLER_MANAGER = COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager")
 _READY_WITHIN = 90.0
@@ -42,7 +42,7 @@ def start(
     """
     programs = binaries.ensure(*COMPONENTS, "kubectl", say=say)
     cluster = ControlPlane(
-        programs, {_ETCD: etcd_args, _API_SERVER: apiserver_args, _CONTROLLER_MANAGER: controller_manager_args}
+        programs, {_ETCD: etcd_args, _API_SERVER: apiserver_args, _CONTROLLER_MANAGER: controller_manager_args}, say
     )
     try:
         cluster.start_component(_ETCD)
@@ -70,8 +70,9 @@ class ControlPlane(Cluster):
     authority: Authority
     """Signs further certificates, such as a node's; its own certificate and key are `authority.pair`."""
 
-    def __init__(self, programs: dict[str, Path], arguments: dict[str, Sequence[str]]) -> None:
+    def __init__(self, programs: dict[str, Path], arguments: dict[str, Sequence[str]], say: Say) -> None:
         super().__init__(Supervisor())
+        self._say = say
         self._reserved = _reserve_port()
         port: int = self._reserved.getsockname()[1]
         self.server = f"https://127.0.0.1:{port}"
@@ -93,15 +94,25 @@ class ControlPlane(Cluster):
         self._trust.load_cert_chain(self.folder / "admin.crt", self.folder / "admin.key")
 
     def start_component(self, name: str) -> None:
-        """Start one of COMPONENTS, for the first time or after `stop_component`, and wait until it is ready."""
+        """Start one of COMPONENTS, for the first time or after `stop_component`, and wait until it is ready.
+
+        An API server that starts again knows no events from before: a watch that wants to go on from there, like any
+        from a long time ago, is answered with 410.
+        """
         process = self.run(name, self._commands[name])
         self._processes[name] = process
-        ready = {
+        probe = {
             _ETCD: self._etcd_ready,
             _API_SERVER: self._api_server_ready,
             _CONTROLLER_MANAGER: self._default_service_account_exists,
-        }
-        process.wait_ready(ready[name], _READY_WITHIN)
+        }[name]
+        watch = Stopwatch(self._say)
+
+        def ready() -> bool:
+            watch.tick(f"waiting for {name}")
+            return probe()
+
+        process.wait_ready(ready, _READY_WITHIN)
 
     def stop_component(self, name: str, grace: float = 0) -> None:
         """Kill one of COMPONENTS, after `grace` seconds to end by itself; its data, port and log stay."""

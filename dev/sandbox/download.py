@@ -126,7 +126,7 @@ def _checksum_of(file: str, listing: str) -> str:
 
 def _download(archive: Archive, checksum: str, target: Path, say: Say) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as scratch:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=paths.SCRATCH_PREFIX) as scratch:
         body = Path(scratch) / "body"
         actual = _read(archive.url, body, target.name, say)
         if actual != checksum:

@@ -31,7 +31,7 @@ def build(module: Path, targets: Mapping[Path, str], linker_flags: str, say: Say
     say(f"building {names} from source with {go}, once; from nothing this takes minutes")
     folder = next(iter(targets)).parent
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=paths.SCRATCH_PREFIX) as scratch:
         flags = ["-v", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {linker_flags}".strip()]
         _run(
             [str(go), "build", *flags, "-o", f"{scratch}/", *targets.values()],

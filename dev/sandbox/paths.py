@@ -8,6 +8,9 @@ from pathlib import Path
 MODULES = Path(__file__).with_name("modules")
 """The pinned Go modules that the binaries can be built from, one folder each."""
 
+SCRATCH_PREFIX = ".partial-"
+"""What folders of unfinished downloads and builds are called, beside the finished programs."""
+
 
 def cache_folder() -> Path:
     """The project's folder under the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`)."""

@@ -171,12 +171,17 @@ def test_a_namespace_goes_with_all_that_is_in_it(cluster: ControlPlane) -> None:
     cluster.kubectl("delete", "namespace", "short-lived", "--timeout=20s")
 
 
-def test_the_api_server_comes_back_on_its_port_with_its_data(cluster: ControlPlane) -> None:
+def test_the_api_server_comes_back_on_its_port_with_its_data_but_without_old_events(cluster: ControlPlane) -> None:
+    listed = json.loads(cluster.kubectl("get", "--raw", "/api/v1/configmaps?limit=1").stdout)
     create(cluster, config_map("durable"))
     cluster.stop_component("kube-apiserver")
     assert "refused" in cluster.kubectl("get", "configmaps", check=False).stderr
     cluster.start_component("kube-apiserver")
     cluster.kubectl("get", "configmap", "durable")
+    before = listed["metadata"]["resourceVersion"]
+    watch = f"/api/v1/configmaps?watch=1&timeoutSeconds=2&resourceVersion={before}"
+    event = json.loads(cluster.kubectl("get", "--raw", watch).stdout)
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
 
 
 def test_the_current_context_serves_as_an_existing_cluster(
@@ -193,6 +198,19 @@ def test_the_current_context_serves_as_an_existing_cluster(
         assert whoami.stdout == "system:serviceaccount:default:default"
     assert not existing.folder.exists()
     cluster.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_stays_until_it_is_interrupted(cluster: ControlPlane, number: signal.Signals) -> None:
+    """On the cluster that runs already: what is asked here is how the command ends."""
+    env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "USE_EXISTING_CLUSTER": "true"}
+    with subprocess.Popen([sys.executable, "-m", "sandbox"], stdout=subprocess.PIPE, env=env, text=True) as command:
+        assert command.stdout is not None
+        printed = Path(command.stdout.readline().strip().removeprefix("export KUBECONFIG="))
+        assert cluster.kubectl("auth", "whoami", kubeconfig=printed).returncode == 0
+        command.send_signal(number)
+        assert command.wait(10) == 0
+    assert not printed.parent.exists()
 
 
 def test_a_component_that_cannot_start_is_named_with_its_last_words() -> None:

@@ -112,6 +112,13 @@ def test_two_commands_at_once_build_once(builds: list[list[str]], monkeypatch: p
     assert builds == [["."]]
 
 
+def test_what_a_killed_command_left_unfinished_is_removed(builds: list[list[str]]) -> None:
+    folder = binary_folder(binaries.ETCD_VERSION)
+    program(folder / ".partial-abc" / "etcd")
+    binaries.ensure("etcd", releases=NOWHERE, say=lambda _: None)
+    assert [path.name for path in folder.iterdir()] == ["etcd"]
+
+
 def test_an_unknown_program_is_an_error() -> None:
     with pytest.raises(binaries.BinaryError, match="kube-proxy"):
         binaries.ensure("kube-proxy")
