@@ -1,9 +1,9 @@
 """An emulated AWS on loopback: IAM and STS of ministack with access control on, and the AWS CLI.
 
-What ministack 1.5.33 with ``AUTH=true`` does; ``tests/integration/test_aws_emulation.py`` holds it to that.
+What ministack 1.5.33 with ``AUTH=true`` does, by measurement; ``tests/integration/test_aws_emulation.py`` has most of it.
 
 It evaluates, as AWS documents it:
-- signatures (also of the ``Host`` header), clock skew, unknown keys, session tokens and their expiry;
+- signatures (also of the ``Host`` header), unknown keys, session tokens and their expiry;
 - trust policies: user, role, session, account and ``*`` principals (a role with or without its path), external IDs by
   every string operator and ``IfExists``, ``sts:RoleSessionName``, ``aws:RequestTag/…``, Deny; ``sts:TagSession``;
 - the caller's identity policy, which a role in another account needs as well as its own trust;
@@ -12,7 +12,7 @@ It evaluates, as AWS documents it:
   adds it.
 
 It does not:
-- look at ``DurationSeconds`` (the role's maximum, role chaining, even 43,200) or the form of a session name;
+- look at ``DurationSeconds`` (the role's maximum, role chaining, STS's own bounds) or the form of a session name;
 - ask for ``sts:SetSourceIdentity``, nor return the source identity; ask for ``sts:TagSession`` in the caller's policy;
 - look at the path or the partition of a role's ARN: the name and the account decide;
 - void a trust policy whose principal was deleted and created again, nor know unique IDs (``AIDA…``) as principals;

@@ -12,6 +12,7 @@ from sandbox import faults
 from sandbox.aws import Account, Aws, Identity, Policy, aws_cli, client, start_aws
 from sandbox.faultproxy import FaultProxy
 from sandbox.faults import Match, Rule
+from sandbox.process import wait_until
 
 OWN = "acme@team-a@web"
 SENT = {
@@ -134,6 +135,72 @@ def test_trust_on_external_ids(
 def test_principals(aws: Aws, customer: Account, operator: Identity, role: str, principal: str, allowed: bool) -> None:
     customer.set_trust("web", trust(principal))
     assert outcome(aws.assume_role, operator, role, "run-1") == ("ok" if allowed else "AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("condition", "parameters", "allowed"),
+    [
+        ({"StringLike": {"sts:RoleSessionName": "run-*"}}, {}, True),
+        ({"StringLike": {"sts:RoleSessionName": "job-*"}}, {}, False),
+        ({"StringEquals": {"aws:RequestTag/space": "team-a"}}, {"Tags": [{"Key": "space", "Value": "team-a"}]}, True),
+        ({"StringEquals": {"aws:RequestTag/space": "team-a"}}, {"Tags": [{"Key": "space", "Value": "team-b"}]}, False),
+        ({"StringEquals": {"aws:RequestTag/space": "team-a"}}, {}, False),
+    ],
+)
+def test_trust_on_other_keys(
+    aws: Aws,
+    customer: Account,
+    operator: Identity,
+    role: str,
+    condition: dict[str, Any],
+    parameters: dict[str, Any],
+    allowed: bool,
+) -> None:
+    customer.set_trust("web", trust(operator.arn, "sts:AssumeRole", "sts:TagSession", condition=condition))
+    got = outcome(aws.assume_role, operator, role, "run-1", **parameters)
+    assert got == ("ok" if allowed else "AccessDenied")
+
+
+def test_a_deny_wins(aws: Aws, customer: Account, operator: Identity, role: str) -> None:
+    allow = trust(operator.arn)
+    deny = trust(operator.arn, condition={"StringNotEquals": {"sts:ExternalId": OWN}})["Statement"][0]
+    customer.set_trust("web", {**allow, "Statement": [*allow["Statement"], {**deny, "Effect": "Deny"}]})
+    assert outcome(aws.assume_role, operator, role, "run-1", ExternalId=OWN) == "ok"
+    assert outcome(aws.assume_role, operator, role, "run-1", ExternalId=OWN + "x") == "AccessDenied"
+    assert outcome(aws.assume_role, operator, role, "run-1") == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [
+        "arn:aws:iam::222222222222:role/team/a/web",
+        "arn:aws:iam::222222222222:role/web",
+        "arn:aws:sts::222222222222:assumed-role/web/run-1",
+    ],
+)
+def test_a_session_as_principal(aws: Aws, customer: Account, operator: Identity, role: str, principal: str) -> None:
+    session = aws.assume_role(operator, role, "run-1")
+    customer.create_role("next", trust(principal))
+    try:
+        got = outcome(aws.assume_role, session, "arn:aws:iam::222222222222:role/next", "hop-1", DurationSeconds=7200)
+        # AWS would refuse the duration: role chaining is limited to an hour.
+        assert got == "ok"
+    finally:
+        customer.delete_role("next")
+
+
+def test_a_session_expires(aws: Aws, operator: Identity, role: str) -> None:
+    def shorten(params: dict[str, Any], **_: object) -> None:
+        params["body"]["DurationSeconds"] = 2
+
+    # The emulator takes any duration; boto3 would not send so short a one.
+    sts = aws.client("sts", operator)
+    sts.meta.events.register("before-call.sts.AssumeRole", shorten)
+    keys = sts.assume_role(RoleArn=role, RoleSessionName="run-1")["Credentials"]
+    session = Identity("", keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+    identify = aws.client("sts", session).get_caller_identity
+    assert outcome(identify) == "ok"
+    wait_until(lambda: outcome(identify) == "ExpiredToken", timeout=5, what="the session's end")
 
 
 def test_a_role_in_another_account_needs_both_sides(
