@@ -1,6 +1,6 @@
 """An emulated AWS on loopback: IAM and STS of ministack with access control on, and the AWS CLI.
 
-What ministack 1.5.33 with ``AUTH=true`` does, by measurement; ``tests/integration/test_aws_emulation.py`` has most of it.
+What ministack 1.5.33 with ``AUTH=true`` does, as measured; ``tests/integration/test_aws_emulation.py`` has most of it.
 
 It evaluates, as AWS documents it:
 - signatures (also of the ``Host`` header), unknown keys, session tokens and their expiry;
