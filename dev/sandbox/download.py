@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import hashlib
+import http.client
 import os
 import re
 import shutil
@@ -81,7 +82,7 @@ def fetch(wanted: Mapping[Path, Archive], say: Say) -> set[Path]:
     for target, checksum in checksums.items():
         try:
             _download(wanted[target], checksum, target, say)
-        except OSError as error:
+        except (OSError, KeyError, http.client.HTTPException) as error:
             say(f"cannot download {target.name}: {error}")
             unavailable.add(target)
     return unavailable
@@ -110,7 +111,7 @@ def _ask(archive: Archive, answer: "concurrent.futures.Future[str]") -> None:
         answer.set_result(_checksum_of(archive.url.rpartition("/")[2], listing))
     except urllib.error.HTTPError:
         answer.set_result("")
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         _unreachable.add(archive.base)
         answer.set_result("")
 
@@ -152,11 +153,14 @@ def _read(url: str, target: Path, name: str, say: Say) -> str:
             digest.update(chunk)
             size += len(chunk)
             watch.tick(f"downloading {name}: {size >> 20} MB")
+        expected = response.headers.get("Content-Length")
+    if expected is not None and size != int(expected):
+        raise OSError(f"the connection ended after {size} of {expected} bytes")
     return digest.hexdigest()
 
 
 def _extract(archive: Path, member: str, target: Path) -> None:
-    """Take one file out of a verified .tar.gz or .zip; OSError if it is not in there."""
+    """Take one file out of a verified .tar.gz or .zip; OSError or KeyError if it is not in there."""
     content: IO[bytes] | None
     with target.open("wb") as file, contextlib.ExitStack() as opened:
         if zipfile.is_zipfile(archive):

@@ -28,6 +28,8 @@ class Publisher:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.cut_short = 0
+        """Bytes that every answer announces but does not send."""
         publisher = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -35,6 +37,7 @@ class Publisher:
                 publisher.asked.append(self.path)
                 content = publisher.files.get(self.path)
                 self.send_response(200 if content is not None else 404)
+                self.send_header("Content-Length", str(len(content or b"") + publisher.cut_short))
                 self.end_headers()
                 self.wfile.write(content or b"")
 
@@ -131,6 +134,17 @@ def test_a_program_that_is_not_published_is_unavailable(publisher: Publisher, tm
     assert fetch(publisher, tmp_path / "kubelet") == {tmp_path / "kubelet"}
     publisher.files["/v1.2.3/bin/linux/amd64/kubelet.sha256"] = sha256(PROGRAM)
     assert fetch(publisher, tmp_path / "kubelet") == {tmp_path / "kubelet"}
+
+
+def test_a_download_that_breaks_off_is_unavailable(publisher: Publisher, tmp_path: Path) -> None:
+    url = "/v1.2.3/bin/linux/amd64/kubelet"
+    publisher.files = {url: PROGRAM, f"{url}.sha256": sha256(PROGRAM)}
+    publisher.cut_short = 10
+    said: list[str] = []
+    target = tmp_path / "kubelet"
+    assert download.fetch({target: publisher.releases.archive("kubelet", "v1.2.3")}, said.append) == {target}
+    assert said[-1].startswith("cannot download kubelet: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_publishers_that_never_answer_cost_one_short_wait_together(
