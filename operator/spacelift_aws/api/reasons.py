@@ -1,0 +1,92 @@
+"""Every condition and every reason that a status may show: words that alerts, scripts and people rely on."""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """The conditions of both kinds."""
+
+    TRUST_VERIFIED = "TrustVerified"
+    READY = "Ready"
+    CREDENTIALS_ISSUED = "CredentialsIssued"
+    LOGS_MASKED = "LogsMasked"
+    COMPLETE = "Complete"
+    SUCCEEDED = "Succeeded"
+
+
+class TrustVerifiedReason(StrEnum):
+    """Why an integration's trust is verified, is not, or could not be."""
+
+    VERIFIED = "Verified"
+
+    ROLE_NOT_SET = "RoleNotSet"
+    ACCESS_DENIED = "AccessDenied"
+    EXTERNAL_ID_NOT_REQUIRED = "ExternalIdNotRequired"
+    OTHER_EXTERNAL_ID_ACCEPTED = "OtherExternalIdAccepted"
+    DURATION_TOO_LONG = "DurationTooLong"
+    TAG_SESSION_DENIED = "TagSessionDenied"
+    SOURCE_IDENTITY_DENIED = "SourceIdentityDenied"
+    REGION_DISABLED = "RegionDisabled"
+    INVALID_SESSION_POLICY = "InvalidSessionPolicy"
+
+    NO_IDENTITY = "NoIdentity"
+    NOT_VERIFIABLE = "NotVerifiable"
+    RETRYING = "Retrying"
+    NOT_VERIFIED_YET = "NotVerifiedYet"
+    """No probe has been answered since the integration was created or its spec was changed."""
+
+
+class ReadyReason(StrEnum):
+    """Why Runs may use an integration; where they may not, the reason is that of `TrustVerified`."""
+
+    VERIFIED = "Verified"
+    WORKER_MODE = "WorkerMode"
+    """The workers verify it, each for itself."""
+
+
+class CredentialsIssuedReason(StrEnum):
+    """Why a Run has credentials or waits for them."""
+
+    ISSUED = "Issued"
+
+    INTEGRATION_NOT_FOUND = "IntegrationNotFound"
+    INTEGRATION_NOT_READY = "IntegrationNotReady"
+    NOT_ALLOWED = "NotAllowed"
+    NO_WORKER = "NoWorker"
+    ACCESS_DENIED = "AccessDenied"
+    RETRYING = "Retrying"
+    WORKER_MODE_IS_NAMESPACED = "WorkerModeIsNamespaced"
+    DELIVERY_NOT_SUPPORTED = "DeliveryNotSupported"
+    """This operator cannot deliver credentials in the way that the Run asks for."""
+    MASKING_NOT_SUPPORTED = "MaskingNotSupported"
+    """The Run requires masked logs, which this operator cannot do."""
+    NOT_NEEDED = "NotNeeded"
+    """The Run ended before credentials were issued."""
+
+
+class LogsMaskedReason(StrEnum):
+    """Why a Run's logs are masked or not."""
+
+    MASKED = "Masked"
+
+    NOT_ASKED = "NotAsked"
+    NO_COMMAND = "NoCommand"
+    NO_HELPER = "NoHelper"
+    TERMINAL = "Terminal"
+
+
+class SucceededReason(StrEnum):
+    """How a Run ended."""
+
+    FINISHED = "Finished"
+
+    CONTAINER_FAILED = "ContainerFailed"
+    OOM_KILLED = "OOMKilled"
+    EVICTED = "Evicted"
+    NODE_LOST = "NodeLost"
+    POD_DELETED = "PodDeleted"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    STARTING_DEADLINE_EXCEEDED = "StartingDeadlineExceeded"
+    TEMPLATE_REFUSED = "TemplateRefused"
+    ACCESS_DENIED = "AccessDenied"
+    STOPPED = "Stopped"
