@@ -1,4 +1,4 @@
-"""The link that opens the IAM console's role wizard, filled in. Pure.
+"""Links into the AWS console: the role wizard filled in, a session's trail. Pure.
 
 The wizard for "AWS account" trusts a whole account under one external ID. That is wider than the statement of the
 status, which names the operator's role, but the external ID holds all the same, and within the operator's account only
@@ -7,6 +7,7 @@ in the trust policy (tags, source identity) or a maximum session duration above 
 The parameters are those that the console itself shows in its address bar when the wizard is filled in.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
@@ -19,6 +20,8 @@ DEFAULT_POLICIES: Final = ("PowerUserAccess",)
 WIZARD_MAX_DURATION: Final = 3600
 """Seconds: the maximum session duration of every role that the wizard creates."""
 
+_AWS_MANAGED: Final = re.compile(r"arn:[a-z-]+:iam::aws:policy/")
+
 _HOSTS: Final = {
     "aws": "console.aws.amazon.com",
     "aws-cn": "console.amazonaws.cn",
@@ -29,7 +32,7 @@ _HOSTS: Final = {
 def create_role_url(principal: str, external_id: str, policies: Sequence[str] = DEFAULT_POLICIES) -> str | None:
     """The wizard's address; None for a partition whose console is not known, or a principal without an account.
 
-    `policies` are ARNs of managed policies, or names of AWS's own.
+    `policies` are ARNs of managed policies, or names of AWS's own; those exist in every partition.
     """
     partition = partition_of(principal)
     host, account = _HOSTS.get(partition), account_of(principal)
@@ -54,5 +57,16 @@ def account_settings_url(partition: str) -> str | None:
     return f"https://{host}/iam/home#/account_settings" if host else None
 
 
+def cloud_trail_url(role_arn: str, region: str | None, session_name: str) -> str | None:
+    """CloudTrail's event history of one session, in its role's partition; None where its console is not known.
+
+    The event history is regional; without a region it opens in the one the console was last used with.
+    """
+    host = _HOSTS.get(partition_of(role_arn))
+    place = f"?region={region}" if region else ""
+    return f"https://{host}/cloudtrailv2/home{place}#/events?Username={quote(session_name)}" if host else None
+
+
 def _policy_arn(policy: str, partition: str) -> str:
-    return policy if policy.startswith("arn:") else f"arn:{partition}:iam::aws:policy/{policy}"
+    name = _AWS_MANAGED.sub("", policy)
+    return name if name.startswith("arn:") else f"arn:{partition}:iam::aws:policy/{name}"

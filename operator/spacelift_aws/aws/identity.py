@@ -61,18 +61,22 @@ class OwnIdentity:
         self._environ = environ
         self._configured = configured_principal
         self._clock = clock
-        self._lock = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
         self._known = Identity(principal=configured_principal)
         self._asked_at: float | None = None
         self._stale = False
 
     async def current(self) -> Identity:
-        """Who the operator is, as fresh as need be. Never raises for what AWS answers."""
-        async with self._lock:
-            if self._is_due():
-                self._asked_at, self._stale = self._now(), False
-                self._known = await self._ask()
-            return self._known
+        """Who the operator is. Never raises for what AWS answers.
+
+        A known identity is refreshed in the background, as STS may take long to answer and others wait here; what is
+        unknown or in doubt is waited for.
+        """
+        if self._is_due() and (self._refreshing is None or self._refreshing.done()):
+            self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+        if self._refreshing is not None and (self._known.principal_id is None or self._known.is_missing or self._stale):
+            await asyncio.shield(self._refreshing)
+        return self._known
 
     def doubt(self) -> None:
         """Ask again soon: a call was refused for the operator's own credentials."""
@@ -86,6 +90,11 @@ class OwnIdentity:
             return True
         hurry = self._stale or self._known.failure is not None
         return self._now() - self._asked_at >= (RETRY_AFTER if hurry else REFRESH_AFTER)
+
+    async def _refresh(self) -> None:
+        self._asked_at = self._now()
+        self._known = await self._ask()
+        self._stale = False
 
     async def _ask(self) -> Identity:
         try:

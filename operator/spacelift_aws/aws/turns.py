@@ -90,6 +90,14 @@ class _Ring:
             waiters.remove(waiter)
             self._prune(lane, scope)
 
+    def remove(self, lane: str, role: str) -> list[tuple[Scope, deque["asyncio.Future[Turn]"]]]:
+        """Take out all who wait for a role in a lane."""
+        scopes = self._lanes.get(lane, OrderedDict())
+        removed = [(scope, scopes.pop(scope)) for scope in list(scopes) if scope[0] == role]
+        if not scopes:
+            self._lanes.pop(lane, None)
+        return removed
+
     def find(self, turns: "Turns") -> tuple[str, Scope] | None:
         """The next lane and scope with room for one more call."""
         for lane, scopes in self._lanes.items():
@@ -147,8 +155,16 @@ class Turns:
             if waiter.done() and not waiter.cancelled():
                 waiter.result().release()
             else:
-                ring.discard(lane, scope, waiter)
+                self._urgent.discard(lane, scope, waiter)
+                self._ordinary.discard(lane, scope, waiter)
             raise
+
+    def hurry(self, lane: str, role: str) -> None:
+        """Make urgent whoever waits for this role in this lane."""
+        for scope, waiters in self._ordinary.remove(lane, role):
+            for waiter in waiters:
+                self._urgent.add(lane, scope, waiter)
+        self._serve()
 
     def _serve(self) -> None:
         """Hand out all turns that may be had now; come back by a timer if only a token is missing."""

@@ -26,12 +26,13 @@ def test_the_wizard_is_filled_in() -> None:
 
 
 def test_policies_are_names_or_arns_of_the_partition() -> None:
-    policies = ("ReadOnlyAccess", "arn:aws-cn:iam::111122223333:policy/own")
+    policies = ("ReadOnlyAccess", "arn:aws:iam::aws:policy/PowerUserAccess", "arn:aws-cn:iam::111122223333:policy/own")
     url = create_role_url("arn:aws-cn:iam::111122223333:role/op", ID, policies)
     assert url is not None
     assert url.startswith("https://console.amazonaws.cn/")
     assert parameters(url)["policies"] == [
         "arn:aws-cn:iam::aws:policy/ReadOnlyAccess",
+        "arn:aws-cn:iam::aws:policy/PowerUserAccess",
         "arn:aws-cn:iam::111122223333:policy/own",
     ]
 

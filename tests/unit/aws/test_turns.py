@@ -118,6 +118,41 @@ def test_urgent_goes_first_but_not_forever(run_in_fake_time: Runner) -> None:
     assert run_in_fake_time(scenario()) == ["b-u1", "b-u2", "b-u3", "a-1", "b-u4", "b-u5", "a-2"]
 
 
+def test_who_waits_already_can_be_made_urgent(run_in_fake_time: Runner) -> None:
+    async def scenario() -> list[str]:
+        turns = Turns(Limits(total=1, per_role=1, per_region=1, per_lane=1))
+        order: list[str] = []
+        blocker = await turns.take("z", "role", "region")
+        tasks = await queue_up(turns, order, "a-1", "a-2", "b-1", "c-1")
+        turns.hurry("b", "another role")
+        turns.hurry("nobody", "role")
+        turns.hurry("c", "role")
+        tasks[1].cancel()
+        await settle()
+        blocker.release()
+        await serve_one_by_one([tasks[0], *tasks[2:]])
+        return order
+
+    assert run_in_fake_time(scenario()) == ["c-1", "a-1", "b-1"]
+
+
+def test_who_was_made_urgent_can_still_be_cancelled(run_in_fake_time: Runner) -> None:
+    async def scenario() -> list[str]:
+        turns = Turns(Limits(total=1, per_role=1, per_region=1, per_lane=1))
+        order: list[str] = []
+        blocker = await turns.take("z", "role", "region")
+        first, second = await queue_up(turns, order, "a-1", "b-1")
+        turns.hurry("a", "role")
+        first.cancel()
+        await settle()
+        blocker.release()
+        await serve_one_by_one([second])
+        assert turns.held == 0
+        return order
+
+    assert run_in_fake_time(scenario()) == ["b-1"]
+
+
 def test_the_bucket_spreads_a_herd_over_time_and_among_lanes(run_in_fake_time: Runner) -> None:
     async def scenario() -> list[tuple[str, float]]:
         turns = Turns(WIDE, TokenBucket(rate=10, burst=2))
