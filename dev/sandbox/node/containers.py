@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE
@@ -66,6 +67,7 @@ class Runtime:
             start_new_session=True,
             limit=_LONGEST_REPORT,
         )
+        self.keeper_pid = self._keeper.pid
         self.folder = Path((await self._next())["folder"])
         self._reader = asyncio.create_task(self._listen())
         return self
@@ -75,6 +77,8 @@ class Runtime:
             self._keeper.stdin.close()
         await self._keeper.wait()
         await self._reader
+        # The keeper removes it, unless it was killed itself.
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     async def start(self, launch: Launch) -> Container:
         """Start a container, or raise StartFailed."""
