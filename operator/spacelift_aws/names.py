@@ -11,6 +11,7 @@ LABEL_RUN_ID = "aws.spacelift.io/run-id"
 LABEL_EXECUTOR = "aws.spacelift.io/executor"
 ANNOTATION_RUN = "aws.spacelift.io/run"
 ANNOTATION_EXPIRES_AT = "aws.spacelift.io/credentials-expire-at"
+ANNOTATION_ROLE_ARN = "aws.spacelift.io/role-arn"
 ANNOTATION_VERIFY = "aws.spacelift.io/verify"
 OWN_PREFIX = "aws.spacelift.io/"
 

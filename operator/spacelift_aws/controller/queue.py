@@ -8,10 +8,10 @@ holds up no other.
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from spacelift_aws.backoff import backoff
 from spacelift_aws.kube.errors import KubeError
 
 log = logging.getLogger(__name__)
@@ -115,8 +115,3 @@ class WorkQueue(Generic[Key]):
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
-
-
-def backoff(failures: int, first: float, last: float) -> float:
-    """Seconds until the next try after so many failures: doubling, bounded, with up to a fifth of jitter."""
-    return float(min(last, first * 2 ** min(failures, 32)) * random.uniform(0.8, 1.0))

@@ -24,12 +24,12 @@ _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
 
 class Deletion(Enum):
-    """What the API server answered to a deletion."""
+    """What the API server answered to a Secret's deletion."""
 
     GONE = "gone"
-    """There is no such object (any more)."""
-    PENDING = "pending"
-    """The object is still there: a pod ends gracefully, or a finalizer holds it."""
+    """There is no such Secret (any more)."""
+    HELD = "held"
+    """It is still there: a finalizer holds it."""
 
 
 class Kube:
@@ -69,25 +69,34 @@ class Kube:
         """Create a Secret; the answer, which repeats its content, is never read."""
         await self._call("POST", SECRETS.path(namespace), body=body, discard=True)
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> Deletion:
-        """Delete plainly, in the background, if the object still has this UID.
-
-        Neither `dryRun` nor another propagation is ever asked for: with those the API server answers the content of
-        a Secret that it does not delete. Of the answer only its kind is looked at.
-        """
-        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        if uid is not None:
-            body["preconditions"] = {"uid": uid}
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object | None:
+        """Delete an object if it still has this UID: None when it is gone, the object while it ends gracefully."""
         try:
-            answer = await self._call("DELETE", resource.path(namespace, name), body=body)
+            answer = await self._delete(resource, namespace, name, {"uid": uid})
+        except (NotFound, Conflict):
+            # On a conflict another object has taken the name: the one that was meant is gone.
+            return None
+        return None if answer.get("kind") == "Status" else answer
+
+    async def delete_secret(self, namespace: str, name: str) -> Deletion:
+        """Delete a Secret by name; of the answer, which may be the Secret, only its kind is looked at."""
+        try:
+            answer = await self._delete(SECRETS, namespace, name, None)
         except NotFound:
             return Deletion.GONE
-        except Conflict:
-            if uid is None:
-                raise
-            # Another object has taken the name: the one that was meant is gone.
-            return Deletion.GONE
-        return Deletion.GONE if answer.get("kind") == "Status" else Deletion.PENDING
+        return Deletion.GONE if answer.get("kind") == "Status" else Deletion.HELD
+
+    async def _delete(
+        self, resource: Resource, namespace: str, name: str, preconditions: Mapping[str, str] | None
+    ) -> Object:
+        """Plainly and in the background: neither `dryRun` nor another propagation is ever asked for.
+
+        With those the API server answers the content of a Secret that it does not delete.
+        """
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if preconditions is not None:
+            body["preconditions"] = preconditions
+        return await self._call("DELETE", resource.path(namespace, name), body=body)
 
     async def patch_status(
         self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any], *, resource_version: str

@@ -1,0 +1,211 @@
+"""The controller as a whole: its parts and how they are wired.
+
+Kopf's watches ─┐                                    ┌─► IntegrationReconciler ─► STS probes, status
+Relister ───────┼─► World ─► Cache, WorkQueue ─► key ┼─► Executor ─► STS, Secret, pod, status
+answers to      │                                    └─► Executor.clean (what a Run that is gone left)
+our own writes ─┘
+"""
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+
+from spacelift_aws.api.run import Run
+from spacelift_aws.aws.identity import OwnIdentity
+from spacelift_aws.aws.sts import Sts, StsSettings
+from spacelift_aws.controller import handlers
+from spacelift_aws.controller.cache import Cache
+from spacelift_aws.controller.kinds import kinds
+from spacelift_aws.controller.policy import CONTROLLER, ControllerPolicy
+from spacelift_aws.controller.queue import WorkQueue
+from spacelift_aws.controller.relist import Relister
+from spacelift_aws.controller.world import IntegrationKey, RunKey, WorkKey, World
+from spacelift_aws.integration.history import Schedule
+from spacelift_aws.integration.reconcile import IntegrationReconciler, IntegrationSettings
+from spacelift_aws.kube.client import Kube
+from spacelift_aws.kube.errors import KubeError, NotFound
+from spacelift_aws.kube.recorder import Recorder
+from spacelift_aws.kube.resources import NAMESPACES, RUNS
+from spacelift_aws.kube.session import Connection, connect, load_configuration
+from spacelift_aws.names import run_id
+from spacelift_aws.run.executor import Executor, Leftover
+from spacelift_aws.run.observed import Limits
+from spacelift_aws.settings import Settings
+
+log = logging.getLogger(__name__)
+
+COMPONENT = "spacelift-aws-controller"
+
+RETRY = 2.0
+"""Seconds until a question that start-up depends on is asked again."""
+
+
+def run_controller(settings: Settings) -> None:
+    """Run until a signal ends it. Raises what makes going on impossible."""
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    controller = Controller(settings)
+    await kopf.operator(
+        registry=handlers.registry_for(controller, controller.kinds),
+        settings=handlers.settings(),
+        clusterwide=True,
+        standalone=True,
+        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz" if settings.health_port else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What acts; made once it is known who we are and what there is."""
+
+    sts: Sts
+    integrations: IntegrationReconciler
+    executor: Executor
+
+
+class Controller:
+    """Owns the parts; Kopf logs in, starts and stops them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._configuration = load_configuration()
+        self._kube = Kube()
+        self._recorder = Recorder(self._kube, COMPONENT)
+        self._cache = Cache()
+        self._queue: WorkQueue[WorkKey] = WorkQueue(self._handle)
+        self._world = World(self._cache, CONTROLLER, self._queue.add)
+        self.kinds = kinds(self._world, self._cache)
+        self._relister = Relister(self._kube, self.kinds, settings.relist_every)
+        self._logged_in = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._parts: _Parts | None = None
+
+    def login(self) -> Connection:
+        """A session for Kopf and for us; Kopf asks for another when the server says 401."""
+        connection = connect(self._configuration, self._relister.heard_list)
+        self._kube.use(connection)
+        self._logged_in.set()
+        return connection
+
+    async def start(self) -> None:
+        """Begin in the background: Kopf logs in only after its start-up handlers."""
+        self._tasks = [asyncio.create_task(self._recorder.run()), asyncio.create_task(self._work())]
+
+    async def stop(self) -> None:
+        """Stop at any moment: nothing that counts is only in memory."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._queue.stop()
+        if self._parts is not None:
+            self._parts.sts.close()
+
+    def alive(self) -> dict[str, Any]:
+        """For `/healthz`. Raises if a part of the controller has died."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        return {"ready": self._parts is not None, "queue": len(self._queue), "runs": len(self._cache.runs)}
+
+    async def _work(self) -> None:
+        """Decide nothing before everything is listed: what is not seen yet would pass for gone."""
+        await self._logged_in.wait()
+        installation = self._settings.installation or await self._cluster_uid()
+        self._parts = parts = self._make_parts(installation)
+        await self._relister.first()
+        self._world.on_lost_run(parts.executor.leftover_of)
+        self._queue.start()
+        log.info(
+            "ready as installation %s: %d AwsIntegrations, %d Runs",
+            installation,
+            len(self._cache.integrations),
+            len(self._cache.runs),
+        )
+        await self._relister.run()
+
+    async def _cluster_uid(self) -> str:
+        """The installation's name where none is configured: it dies with the cluster."""
+        while True:
+            try:
+                body = await self._kube.get(NAMESPACES, None, "kube-system")
+            except KubeError as error:
+                log.warning("asking for the UID of kube-system: %s; again in %.0f s", error, RETRY)
+                await asyncio.sleep(RETRY)
+            else:
+                return str(body["metadata"]["uid"])
+
+    def _make_parts(self, installation: str) -> _Parts:
+        settings = self._settings
+        sts = Sts(home_region=settings.region, settings=StsSettings(probes_per_second=settings.probes_per_second))
+        integrations = IntegrationReconciler(
+            view=self._world,
+            kube=self._kube,
+            recorder=self._recorder,
+            sts=sts,
+            identity=OwnIdentity(sts, os.environ, configured_principal=settings.principal),
+            settings=IntegrationSettings(
+                installation=installation,
+                suggested_policies=settings.suggested_policies,
+                schedule=_schedule(settings),
+            ),
+            clock=_now,
+            wake=lambda key: self._queue.add(IntegrationKey(*key)),
+            on_verdict=self._world.wake_runs_of,
+            is_awaited=self._world.awaited,
+        )
+        executor = Executor(
+            name=CONTROLLER,
+            view=self._world,
+            policy=ControllerPolicy(self._cache, integrations, installation, sts.home_region),
+            kube=self._kube,
+            sts=sts,
+            recorder=self._recorder,
+            limits=Limits(creation_in_doubt=settings.creation_in_doubt, denied=settings.denied_for),
+            clock=_now,
+        )
+        return _Parts(sts, integrations, executor)
+
+    async def _handle(self, key: WorkKey) -> float | None:
+        parts = self._parts
+        if parts is None:
+            raise RuntimeError("the queue was opened before its handlers were made")
+        match key:
+            case RunKey(namespace, name):
+                return await parts.executor.reconcile((namespace, name))
+            case IntegrationKey(namespace, name):
+                return await parts.integrations.reconcile((namespace, name))
+            case Leftover():
+                return await self._clean(parts.executor, key)
+
+    async def _clean(self, executor: Executor, leftover: Leftover) -> float | None:
+        """A pod may be seen before its Run is: only the API server knows that there is none."""
+        key = (leftover.namespace, leftover.run_name)
+        if leftover.run_name:
+            try:
+                run = Run.model_validate(await self._kube.get(RUNS, *key))
+            except NotFound:
+                run = None
+            if run is not None and run_id(run.metadata.creation_timestamp, run.metadata.uid) == leftover.run_id:
+                self._world.saw_run(run)
+                return None
+        return await executor.clean(leftover, self._world.pod_named(leftover.namespace, leftover.run_id))
+
+
+def _schedule(settings: Settings) -> Schedule:
+    return Schedule(
+        confirm_after=settings.confirm_after,
+        first_delay=settings.retry_first,
+        last_fast_delay=settings.retry_last,
+        slow_delay=settings.retry_slowly,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

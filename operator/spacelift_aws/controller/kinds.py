@@ -1,0 +1,59 @@
+"""The kinds of objects that are watched and listed, each with its way into the world."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.api.run import Run
+from spacelift_aws.controller.cache import Cache, Namespace, Shelf
+from spacelift_aws.controller.world import World
+from spacelift_aws.kube.client import Object
+from spacelift_aws.kube.resources import INTEGRATIONS, NAMESPACES, PODS, RUNS, Resource
+from spacelift_aws.names import LABEL_RUN_ID
+from spacelift_aws.run.pods import parse_pod
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind: how its objects are read, and who hears that one is there or is not any more."""
+
+    resource: Resource
+    parse: Callable[[Object], Any]
+    saw: Callable[[Any], None]
+    lost: Callable[[Any], None]
+    shelf: Shelf[Any]
+    label_selector: str | None = None
+
+    def feed(self, body: Object, *, deleted: bool = False) -> None:
+        """Take in an object of the API. One that cannot be read is reported and skipped: it must not stop the rest."""
+        try:
+            value = self.parse(body)
+        except (ValidationError, KeyError, ValueError) as error:
+            metadata = body.get("metadata") or {}
+            name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+            # Only the type: a validation error quotes the object.
+            log.error("%s %s cannot be read (%s); it is left alone", self.resource.kind, name, type(error).__name__)
+            return
+        (self.lost if deleted else self.saw)(value)
+
+
+def kinds(world: World, cache: Cache) -> tuple[Kind, ...]:
+    """What the controller watches; what others refer to comes first."""
+    return (
+        Kind(NAMESPACES, Namespace.parse, world.saw_namespace, world.lost_namespace, cache.namespaces),
+        Kind(
+            INTEGRATIONS,
+            AwsIntegration.model_validate,
+            world.saw_integration,
+            world.lost_integration,
+            cache.integrations,
+        ),
+        Kind(RUNS, Run.model_validate, world.saw_run, world.lost_run, cache.runs),
+        Kind(PODS, parse_pod, world.saw_pod, world.lost_pod, cache.pods, label_selector=LABEL_RUN_ID),
+    )

@@ -1,0 +1,86 @@
+"""Listing everything and comparing it with what the watches told.
+
+Kopf 1.45 does not report a deletion that falls into a gap of its watch: after `410 Gone` it lists what there is and
+never says what is there no more. So everything is listed at start-up, after every list of Kopf's, and every few
+minutes; what is known and not listed is treated as deleted.
+"""
+
+import asyncio
+import logging
+import random
+from datetime import timedelta
+
+from spacelift_aws.controller.cache import version_of
+from spacelift_aws.controller.kinds import Kind
+from spacelift_aws.kube.client import Kube
+from spacelift_aws.kube.errors import KubeError, NotFound
+
+log = logging.getLogger(__name__)
+
+RETRY = 2.0
+"""Seconds until a list that failed is tried again."""
+
+
+class Relister:
+    """Lists the kinds in the order given: what others refer to comes first."""
+
+    def __init__(self, kube: Kube, kinds: tuple[Kind, ...], every: timedelta) -> None:
+        self._kube = kube
+        self._kinds = kinds
+        self._every = every
+        self._wanted: dict[str, asyncio.Event] = {kind.resource.path(): asyncio.Event() for kind in kinds}
+
+    def heard_list(self, path: str) -> None:
+        """Kopf lists this collection: it has just started, or its watch had a gap."""
+        wanted = self._wanted.get(path)
+        if wanted is not None:
+            wanted.set()
+
+    async def first(self) -> None:
+        """List everything once; returns when all of it is known."""
+        for kind in self._kinds:
+            await self._until_listed(kind)
+
+    async def run(self) -> None:
+        """List again and again, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for kind in self._kinds:
+                group.create_task(self._keep_listing(kind))
+
+    async def _keep_listing(self, kind: Kind) -> None:
+        wanted = self._wanted[kind.resource.path()]
+        while True:
+            try:
+                async with asyncio.timeout(self._every.total_seconds() * random.uniform(0.9, 1.1)):
+                    await wanted.wait()
+            except TimeoutError:
+                pass
+            wanted.clear()
+            await self._until_listed(kind)
+
+    async def _until_listed(self, kind: Kind) -> None:
+        while True:
+            try:
+                await self._list(kind)
+            except NotFound:
+                log.error(
+                    "the API server does not know %s: apply the CRDs (kubectl apply -f crds/)", kind.resource.plural
+                )
+            except KubeError as error:
+                log.warning("listing %s: %s; again in %.0f s", kind.resource.plural, error, RETRY)
+            else:
+                return
+            await asyncio.sleep(RETRY)
+
+    async def _list(self, kind: Kind) -> None:
+        uids: set[str] = set()
+        version = 0
+        async for items, resource_version in self._kube.pages(kind.resource, label_selector=kind.label_selector):
+            # All pages show the state of the first one's version.
+            version = version or version_of(resource_version)
+            for item in items:
+                uids.add(item["metadata"]["uid"])
+                kind.feed(item)
+        for key, value in kind.shelf.missing_from(uids, version):
+            log.info("%s %s/%s is gone; its deletion was not reported", kind.resource.kind, *key)
+            kind.lost(value)

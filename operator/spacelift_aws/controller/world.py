@@ -1,0 +1,138 @@
+"""What was seen goes into the cache, what it concerns into the queue: the only way into both.
+
+Watches, lists and the answers to our own writes all come through here, in any order and any number of times.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.api.run import Phase, Run
+from spacelift_aws.controller.cache import Cache, Namespace, ObjectKey, version_of
+from spacelift_aws.names import child_name
+from spacelift_aws.run.executor import Leftover
+from spacelift_aws.run.pods import Pod
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """A Run to be looked at."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationKey:
+    """An AwsIntegration to be looked at."""
+
+    namespace: str
+    name: str
+
+
+WorkKey = RunKey | IntegrationKey | Leftover
+
+
+class World:
+    """The executor's view and the watches' sink."""
+
+    def __init__(self, cache: Cache, executor_name: str, enqueue: Callable[[WorkKey], None]) -> None:
+        self._cache = cache
+        self._executor_name = executor_name
+        self._enqueue = enqueue
+        self._leftover_of: Callable[[Run], Leftover | None] = lambda _: None
+
+    def on_lost_run(self, leftover_of: Callable[[Run], Leftover | None]) -> None:
+        """Who knows what a Run that is gone may leave behind."""
+        self._leftover_of = leftover_of
+
+    def run(self, key: ObjectKey) -> Run | None:
+        """A Run as last seen."""
+        return self._cache.runs.get(key)
+
+    def pod_of(self, run: Run) -> Pod | None:
+        """A Run's pod as last seen, `gone` if it is."""
+        return self._cache.pod_of(run)
+
+    def pod_named(self, namespace: str, run_id: str) -> Pod | None:
+        """The pod of a Run that is gone."""
+        return self._cache.pods.get((namespace, child_name(run_id)))
+
+    def integration(self, key: ObjectKey) -> AwsIntegration | None:
+        """An AwsIntegration as last seen."""
+        return self._cache.integrations.get(key)
+
+    def saw_run(self, run: Run) -> None:
+        """A Run is there, and this is how it looks."""
+        if self._cache.put_run(run):
+            self._enqueue(RunKey(run.metadata.namespace, run.metadata.name))
+
+    def lost_run(self, run: Run) -> None:
+        """A Run is not there any more."""
+        last = self._cache.remove_run((run.metadata.namespace, run.metadata.name), run.metadata.uid)
+        leftover = self._leftover_of(last) if last is not None else None
+        if leftover is not None:
+            self._enqueue(leftover)
+
+    def saw_pod(self, pod: Pod) -> None:
+        """A run's pod is there. Where its Run is not, the pod leads to what is left of it."""
+        if not self._cache.put_pod(pod):
+            return
+        key = self._cache.run_of(pod)
+        if key is not None:
+            self._enqueue(RunKey(*key))
+        elif pod.executor == self._executor_name and (not pod.finished or _credentials_live(pod)):
+            self._enqueue(Leftover(pod.namespace, pod.run_id, pod.run_name))
+
+    def lost_pod(self, pod: Pod) -> None:
+        """A run's pod is not there any more; `pod` is its last view."""
+        self._cache.remove_pod((pod.namespace, pod.name), pod.uid, pod)
+        key = self._cache.run_of(pod)
+        if key is not None:
+            self._enqueue(RunKey(*key))
+
+    def saw_integration(self, integration: AwsIntegration) -> None:
+        """An AwsIntegration is there; Runs that wait for it may go on."""
+        metadata = integration.metadata
+        key = (metadata.namespace, metadata.name)
+        version = version_of(metadata.resource_version)
+        if self._cache.integrations.put(key, metadata.uid, version, integration):
+            self._enqueue(IntegrationKey(*key))
+            self.wake_runs_of(key)
+
+    def lost_integration(self, integration: AwsIntegration) -> None:
+        """An AwsIntegration is not there any more."""
+        key = (integration.metadata.namespace, integration.metadata.name)
+        if self._cache.integrations.remove(key, integration.metadata.uid) is not None:
+            self._enqueue(IntegrationKey(*key))
+            self.wake_runs_of(key)
+
+    def saw_namespace(self, namespace: Namespace) -> None:
+        """A namespace is there; integrations may select it by its labels."""
+        changed = self._cache.labels_of(namespace.name) != namespace.labels
+        version = version_of(namespace.resource_version)
+        if self._cache.namespaces.put(("", namespace.name), namespace.uid, version, namespace) and changed:
+            for key, run in self._cache.runs.items():
+                if key[0] == namespace.name and run.status.phase is Phase.QUEUED:
+                    self._enqueue(RunKey(*key))
+
+    def lost_namespace(self, namespace: Namespace) -> None:
+        """A namespace is not there any more."""
+        self._cache.namespaces.remove(("", namespace.name), namespace.uid)
+
+    def wake_runs_of(self, integration: ObjectKey) -> None:
+        """Something about an integration changed that its Runs may have waited for."""
+        for key in self._cache.runs_of(integration):
+            run = self._cache.runs.get(key)
+            if run is not None and not run.status.phase.terminal:
+                self._enqueue(RunKey(*key))
+
+    def awaited(self, integration: ObjectKey) -> bool:
+        """Whether a Run waits for this integration."""
+        runs = (self._cache.runs.get(key) for key in self._cache.runs_of(integration))
+        return any(run is not None and run.status.phase is Phase.QUEUED for run in runs)
+
+
+def _credentials_live(pod: Pod) -> bool:
+    return pod.expires_at is not None and pod.expires_at > datetime.now(UTC)

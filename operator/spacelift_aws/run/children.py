@@ -1,0 +1,126 @@
+"""The two objects a Run owns: its Secret and its pod."""
+
+import copy
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from spacelift_aws.api.run import Run
+from spacelift_aws.aws.sts import Credentials
+from spacelift_aws.kube.resources import RUNS
+from spacelift_aws.names import (
+    ANNOTATION_EXPIRES_AT,
+    ANNOTATION_ROLE_ARN,
+    ANNOTATION_RUN,
+    LABEL_EXECUTOR,
+    LABEL_RUN_ID,
+    SECRET_TYPE,
+    child_name,
+)
+from spacelift_aws.run.template import credentialed_containers
+
+KEEP_NODE = {
+    # Neither autoscaler may take the node away from under an apply.
+    "karpenter.sh/do-not-disrupt": "true",
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+}
+
+
+def build_secret(run: Run, run_id: str, credentials: Credentials) -> dict[str, Any]:
+    """The Secret with the four variables. Its owner reference has the garbage collector as a second line of defence."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": SECRET_TYPE,
+        "metadata": {
+            "name": child_name(run_id),
+            "namespace": run.metadata.namespace,
+            "labels": {LABEL_RUN_ID: run_id, "velero.io/exclude-from-backup": "true"},
+            "annotations": {
+                ANNOTATION_RUN: run.metadata.name,
+                ANNOTATION_EXPIRES_AT: wire_time(credentials.expires_at),
+            },
+            "ownerReferences": [_owner(run)],
+        },
+        "stringData": {
+            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+            # botocore reads the older name first: the two must be equal.
+            "AWS_SECURITY_TOKEN": credentials.session_token,
+            "AWS_SESSION_TOKEN": credentials.session_token,
+        },
+    }
+
+
+def build_pod(run: Run, run_id: str, *, role_arn: str, executor: str, expires_at: datetime) -> dict[str, Any]:
+    """The template, plus what makes it this run's pod. The template must not be one that `refusal` refuses.
+
+    The rest of the template is passed on untouched, so that pods of newer API servers work.
+    """
+    metadata = run.spec.template.metadata
+    labels = dict(metadata.labels or {}) if metadata else {}
+    annotations = dict(metadata.annotations or {}) if metadata else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": child_name(run_id),
+            "namespace": run.metadata.namespace,
+            "labels": {**labels, LABEL_RUN_ID: run_id, LABEL_EXECUTOR: executor},
+            "annotations": {
+                **KEEP_NODE,
+                **annotations,
+                ANNOTATION_RUN: run.metadata.name,
+                ANNOTATION_EXPIRES_AT: wire_time(expires_at),
+                ANNOTATION_ROLE_ARN: role_arn,
+            },
+            "ownerReferences": [_owner(run)],
+        },
+        "spec": _pod_spec(run, run_id, role_arn),
+    }
+
+
+def _pod_spec(run: Run, run_id: str, role_arn: str) -> dict[str, Any]:
+    spec: dict[str, Any] = copy.deepcopy(run.spec.template.spec)
+    spec["restartPolicy"] = "Never"
+    credentialed = credentialed_containers(run.spec)
+    computed = computed_variables(run, run_id, role_arn)
+    for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
+        own = container.get("env") or []
+        names = {variable.get("name") for variable in own}
+        # First, so that a variable of the template may refer to them with $(NAME).
+        container["env"] = [
+            {"name": name, "value": value} for name, value in computed.items() if name not in names
+        ] + own
+        if container["name"] in credentialed:
+            # Last, because the last source wins: a Secret or ConfigMap of the template cannot replace a value.
+            container["envFrom"] = [*(container.get("envFrom") or ()), {"secretRef": {"name": child_name(run_id)}}]
+    return spec
+
+
+def computed_variables(run: Run, run_id: str, role_arn: str) -> Mapping[str, str]:
+    """The variables that Spacelift computes for a run, by name."""
+    variables = {
+        "TF_VAR_spacelift_run_id": run_id,
+        "TF_VAR_spacelift_run_type": str(run.spec.type),
+        "TF_VAR_spacelift_aws_role_arn": role_arn,
+    }
+    if run.spec.stack is not None:
+        variables["TF_VAR_spacelift_stack_id"] = run.spec.stack
+    return variables
+
+
+def wire_time(moment: datetime) -> str:
+    """`2026-01-02T03:04:05Z`."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _owner(run: Run) -> dict[str, Any]:
+    """Without `blockOwnerDeletion`: it would need a permission on the Run's finalizers."""
+    return {
+        "apiVersion": RUNS.api_version,
+        "kind": RUNS.kind,
+        "name": run.metadata.name,
+        "uid": run.metadata.uid,
+        "controller": True,
+    }

@@ -1,0 +1,414 @@
+"""The executor: carries out what `decide` decides, for the Runs it is given."""
+
+import base64
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
+from spacelift_aws.api.run import Run, RunStatus
+from spacelift_aws.aws.errors import Failure, StsError
+from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Session
+from spacelift_aws.backoff import backoff
+from spacelift_aws.kube.client import Deletion, Kube, Object
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Unanswered
+from spacelift_aws.kube.recorder import Recorder, Regarding
+from spacelift_aws.kube.resources import PODS, RUNS
+from spacelift_aws.names import child_name, run_id
+from spacelift_aws.run import decide, status
+from spacelift_aws.run.children import build_pod, build_secret
+from spacelift_aws.run.observed import (
+    Grant,
+    Limits,
+    Memory,
+    Observed,
+    Refusal,
+    SecretState,
+    Trouble,
+    Verdict,
+)
+from spacelift_aws.run.pods import Pod, parse_pod
+
+log = logging.getLogger(__name__)
+
+ObjectKey = tuple[str, str]
+
+STEPS = 12
+"""Decisions in a row for one Run; more would mean that two of them contradict each other."""
+FIRST_RETRY = timedelta(seconds=2)
+LAST_RETRY = timedelta(minutes=2)
+
+Clock = Callable[[], datetime]
+
+
+class View(Protocol):
+    """The objects as last seen, and where what our own calls show goes."""
+
+    def run(self, key: ObjectKey) -> Run | None: ...
+    def pod_of(self, run: Run) -> Pod | None: ...
+    def saw_run(self, run: Run) -> None: ...
+    def lost_run(self, run: Run) -> None: ...
+    def saw_pod(self, pod: Pod) -> None: ...
+    def lost_pod(self, pod: Pod) -> None: ...
+
+
+class Policy(Protocol):
+    """What differs between executors: which Runs are theirs, and when those may be issued credentials."""
+
+    def serves(self, run: Run, pod: Pod | None) -> bool: ...
+    def grant(self, run: Run, run_id: str) -> Grant | Refusal: ...
+    def patience(self, run: Run) -> timedelta: ...
+    def region(self, run: Run) -> str | None: ...
+    def denied(self, run: Run) -> None:
+        """STS refused a Run whose integration is trusted."""
+        ...
+
+
+class Issuer(Protocol):
+    """STS, as far as a Run needs it."""
+
+    async def assume_role(self, request: AssumeRoleRequest, lane: str) -> Session: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What may remain of a Run that is gone: found by its ID alone."""
+
+    namespace: str
+    run_id: str
+    run_name: str
+
+
+class Executor:
+    """Executes Runs under one identity.
+
+    `name` stands on the pods it makes: a pod belongs for good to the executor that made it.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        view: View,
+        policy: Policy,
+        kube: Kube,
+        sts: Issuer,
+        recorder: Recorder,
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self._name = name
+        self._view = view
+        self._policy = policy
+        self._kube = kube
+        self._sts = sts
+        self._recorder = recorder
+        self._limits = limits
+        self._clock = clock
+        self._started = clock()
+        self._memories: dict[str, Memory] = {}
+
+    async def reconcile(self, key: ObjectKey) -> float | None:
+        """Bring one Run forward as far as it goes now; answers the seconds after which to look again."""
+        for _ in range(STEPS):
+            seen = self._observe(key)
+            if seen is None:
+                return None
+            decision = decide.decide(seen)
+            if not decision.actions:
+                return _seconds(seen.now, decision.again_at)
+            for action in decision.actions:
+                await self._do(seen, action)
+        log.error("Run %s/%s: no end of decisions in sight; slowing down", *key)
+        return FIRST_RETRY.total_seconds()
+
+    def leftover_of(self, run: Run) -> Leftover | None:
+        """What a Run that was just deleted may leave behind; None where its end saw to that."""
+        identifier = _run_id(run)
+        memory = self._memories.get(identifier, Memory())
+        done = memory.secret in (SecretState.UNKNOWN, SecretState.GONE) and memory.unanswered_at is None
+        if run.status.phase.terminal and done:
+            self._memories.pop(identifier, None)
+            return None
+        return Leftover(run.metadata.namespace, identifier, run.metadata.name)
+
+    async def clean(self, leftover: Leftover, pod: Pod | None) -> float | None:
+        """Remove pod and Secret of a Run that is gone, also where nobody else would: `--cascade=orphan`."""
+        name = child_name(leftover.run_id)
+        if pod is not None and not pod.gone and pod.deletion is None:
+            await self._end_pod(pod)
+        deletion = await self._kube.delete_secret(leftover.namespace, name)
+        memory = self._memories.get(leftover.run_id, Memory())
+        if deletion is Deletion.HELD:
+            log.warning("Secret %s/%s is held by a finalizer; its Run is gone", leftover.namespace, name)
+            return LAST_RETRY.total_seconds()
+        in_doubt = memory.unanswered_at is not None and (
+            self._clock() < memory.unanswered_at + self._limits.creation_in_doubt
+        )
+        if in_doubt:
+            return self._limits.deletion_repeat.total_seconds()
+        self._memories.pop(leftover.run_id, None)
+        return None
+
+    def _observe(self, key: ObjectKey) -> Observed | None:
+        run = self._view.run(key)
+        if run is None:
+            return None
+        pod = self._view.pod_of(run)
+        if pod is not None and pod.owner_uid != run.metadata.uid:
+            pod = None  # somebody else's: never adopted, and its name shows when ours is created
+        if not self._policy.serves(run, pod):
+            return None
+        identifier = _run_id(run)
+        return Observed(
+            run=run,
+            run_id=identifier,
+            pod=pod,
+            grant=self._policy.grant(run, identifier),
+            executor=self._name,
+            region=self._policy.region(run),
+            now=self._clock(),
+            memory=self._memory(run, identifier, pod),
+            limits=self._limits,
+            patience=self._policy.patience(run),
+        )
+
+    def _memory(self, run: Run, identifier: str, pod: Pod | None) -> Memory:
+        memory = self._memories.get(identifier)
+        if memory is None:
+            # An earlier process may have died between sending a Secret and hearing of it.
+            inherited = (
+                pod is None and not run.status.phase.terminal and run.metadata.creation_timestamp < self._started
+            )
+            memory = self._memories[identifier] = Memory(unanswered_at=self._started if inherited else None)
+        return memory
+
+    def _remember(self, identifier: str, **changes: object) -> None:
+        memory = self._memories.get(identifier, Memory())
+        self._memories[identifier] = replace(memory, **changes)  # type: ignore[arg-type]  # fields by name
+
+    async def _do(self, seen: Observed, action: decide.Action) -> None:
+        match action:
+            case decide.IssueCredentials(grant):
+                await self._issue(seen, grant)
+            case decide.CreatePod():
+                await self._create_pod(seen)
+            case decide.LookForPod():
+                await self._look_for_pod(seen)
+            case decide.DeletePod():
+                if seen.pod is not None:
+                    await self._end_pod(seen.pod)
+            case decide.DeleteSecret():
+                await self._delete_secret(seen)
+            case decide.WriteStatus(wanted):
+                await self._write_status(seen, wanted)
+            case decide.DeleteRun():
+                await self._kube.delete(RUNS, *_key(seen.run), uid=seen.run.metadata.uid)
+                self._view.lost_run(seen.run)
+
+    async def _issue(self, seen: Observed, grant: Grant) -> None:
+        try:
+            session = await self._sts.assume_role(grant.request, seen.run.metadata.namespace)
+        except StsError as error:
+            self._sts_refused(seen, error)
+            return
+        if self._overtaken(seen):
+            return  # the session is dropped: STS may have taken long, and the Run needs it no more
+        self._remember(seen.run_id, denied_since=None)
+        body = build_secret(seen.run, seen.run_id, session.credentials)
+        try:
+            created = await self._put_secret(seen, body)
+        except ApiError as error:
+            message = scrubbed(f"The API server refuses the run's Secret: {error.message}", session.credentials)
+            self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
+            return
+        if created:
+            expires_at = session.credentials.expires_at
+            self._remember(
+                seen.run_id,
+                secret=SecretState.PRESENT,
+                issued_at=self._clock(),
+                expires_at=expires_at,
+                access_key_id=session.credentials.access_key_id,
+                failures=0,
+                trouble=None,
+            )
+
+    async def _put_secret(self, seen: Observed, body: Object) -> bool:
+        """Create the Secret. One that is there may be a leftover, a rival's or forged: it is replaced unread."""
+        namespace, name = seen.run.metadata.namespace, child_name(seen.run_id)
+        for _ in range(2):
+            try:
+                await self._kube.create_secret(namespace, body)
+            except AlreadyExists:
+                if await self._kube.delete_secret(namespace, name) is Deletion.HELD:
+                    message = f"A Secret `{name}` is held by a finalizer, which has to be removed first."
+                    self._failed(seen, CredentialsIssuedReason.RETRYING, message)
+                    return False
+            except Unanswered as error:
+                self._remember(seen.run_id, unanswered_at=self._clock())
+                self._failed(
+                    seen, CredentialsIssuedReason.RETRYING, f"Creating the run's Secret: {error}.", error.retry_after
+                )
+                return False
+            else:
+                return True
+        self._failed(seen, CredentialsIssuedReason.RETRYING, f"Somebody else keeps creating a Secret `{name}`.")
+        return False
+
+    def _sts_refused(self, seen: Observed, error: StsError) -> None:
+        """STS's own trouble delays; a refusal is never final at once, the trust is verified again first."""
+        if error.kind in (Failure.RETRYING, Failure.NO_IDENTITY):
+            self._failed(seen, CredentialsIssuedReason.RETRYING, f"STS gave no session: {error}")
+            return
+        now = self._clock()
+        since = seen.memory.denied_since or now
+        self._remember(seen.run_id, denied_since=since)
+        message = f"STS refuses to issue a session: {error}"
+        if now - since >= self._limits.denied:
+            self._remember(seen.run_id, verdict=Verdict(SucceededReason.ACCESS_DENIED, message))
+            return
+        self._failed(seen, CredentialsIssuedReason.ACCESS_DENIED, message)
+        self._policy.denied(seen.run)
+
+    async def _create_pod(self, seen: Observed) -> None:
+        if not isinstance(seen.grant, Grant) or seen.expires_at is None:
+            return
+        body = build_pod(
+            seen.run,
+            seen.run_id,
+            role_arn=seen.grant.request.role_arn,
+            executor=self._name,
+            expires_at=seen.expires_at,
+        )
+        try:
+            answer = await self._kube.create(PODS, seen.run.metadata.namespace, body)
+        except AlreadyExists:
+            await self._meet_pod(seen)
+        except ApiError as error:
+            self._pod_refused(seen, error)
+        else:
+            self._view.saw_pod(parse_pod(answer))
+
+    async def _meet_pod(self, seen: Observed) -> None:
+        """A pod with the Run's name is the Run's only if the Run is its controller."""
+        try:
+            pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
+        except NotFound:
+            return  # gone in between: created with the next decision
+        if pod.owner_uid == seen.run.metadata.uid and pod.executor == self._name:
+            self._view.saw_pod(pod)
+            return
+        message = f"A pod named `{pod.name}` exists that is not this Run's; delete it."
+        self._failed(seen, CredentialsIssuedReason.RETRYING, message)
+
+    def _pod_refused(self, seen: Observed, error: ApiError) -> None:
+        message = f"The API server refuses the pod: {error.message}"
+        if is_final(error):
+            self._remember(seen.run_id, verdict=Verdict(SucceededReason.TEMPLATE_REFUSED, message))
+        else:
+            self._failed(seen, CredentialsIssuedReason.RETRYING, message, error.retry_after)
+
+    async def _look_for_pod(self, seen: Observed) -> None:
+        try:
+            pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
+        except NotFound:
+            self._remember(seen.run_id, pod_missing=True)
+            return
+        if pod.owner_uid == seen.run.metadata.uid:
+            self._view.saw_pod(pod)
+        else:
+            self._remember(seen.run_id, pod_missing=True)
+
+    async def _end_pod(self, pod: Pod) -> None:
+        left = await self._kube.delete(PODS, pod.namespace, pod.name, uid=pod.uid)
+        if left is None:
+            self._view.lost_pod(pod)
+        else:
+            self._view.saw_pod(parse_pod(left))
+
+    async def _delete_secret(self, seen: Observed) -> None:
+        deletion = await self._kube.delete_secret(seen.run.metadata.namespace, child_name(seen.run_id))
+        state = SecretState.HELD if deletion is Deletion.HELD else SecretState.GONE
+        self._remember(seen.run_id, secret=state, deleted_at=self._clock())
+
+    async def _write_status(self, seen: Observed, wanted: RunStatus) -> None:
+        run = seen.run
+        try:
+            body = await self._kube.patch_status(
+                RUNS,
+                *_key(run),
+                status.changes(run.status, wanted),
+                resource_version=run.metadata.resource_version,
+            )
+        except (Conflict, Invalid):
+            await self._look_at_run(run)
+            return
+        except NotFound:
+            self._view.lost_run(run)
+            return
+        self._view.saw_run(Run.model_validate(body))
+        regarding = Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
+        for event in status.events(run.status, wanted):
+            self._recorder.event(regarding, event.type, event.reason, event.message)
+
+    async def _look_at_run(self, run: Run) -> None:
+        """Somebody wrote first, perhaps the Run's end: decide anew on what there is now."""
+        try:
+            current = Run.model_validate(await self._kube.get(RUNS, *_key(run)))
+        except NotFound:
+            current = None
+        if current is None or current.metadata.uid != run.metadata.uid:
+            self._view.lost_run(run)
+        else:
+            self._view.saw_run(current)
+
+    def _overtaken(self, seen: Observed) -> bool:
+        run = self._view.run(_key(seen.run))
+        return run is None or run.metadata.uid != seen.run.metadata.uid or run.status.phase.terminal or run.spec.stop
+
+    def _failed(
+        self,
+        seen: Observed,
+        reason: CredentialsIssuedReason,
+        message: str,
+        retry_after: float | None = None,
+    ) -> None:
+        failures = self._memories.get(seen.run_id, Memory()).failures
+        delay = backoff(failures, FIRST_RETRY.total_seconds(), LAST_RETRY.total_seconds())
+        retry_at = self._clock() + timedelta(seconds=max(delay, retry_after or 0.0))
+        self._remember(seen.run_id, failures=failures + 1, trouble=Trouble(reason, message, retry_at))
+
+
+def is_final(error: ApiError) -> bool:
+    """Whether no waiting makes the API server accept a pod that it refused with this.
+
+    A quota frees up, a service account or a permission appears; a pod that is invalid, or that pod security or an
+    admission policy denies, stays so.
+    """
+    if isinstance(error, Invalid):
+        return True
+    denied = "violates PodSecurity" in error.message or "denied the request" in error.message
+    return isinstance(error, Forbidden) and (denied or "denied request" in error.message)
+
+
+def scrubbed(message: str, credentials: Credentials) -> str:
+    """A message without the values that may never be shown, should the server have quoted them."""
+    for value in (credentials.secret_access_key, credentials.session_token):
+        encoded = base64.b64encode(value.encode()).decode()
+        message = message.replace(value, "*****").replace(encoded, "*****")
+    return message
+
+
+def _run_id(run: Run) -> str:
+    return run_id(run.metadata.creation_timestamp, run.metadata.uid)
+
+
+def _key(run: Run) -> ObjectKey:
+    return run.metadata.namespace, run.metadata.name
+
+
+def _seconds(now: datetime, moment: datetime | None) -> float | None:
+    return max(0.0, (moment - now).total_seconds()) if moment is not None else None

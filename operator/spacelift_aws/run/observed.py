@@ -1,0 +1,119 @@
+"""What is known of one Run at one moment: the whole input of `decide`."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
+from spacelift_aws.api.run import Run
+from spacelift_aws.aws.sts import AssumeRoleRequest
+from spacelift_aws.run.pods import Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The Run may be issued credentials: with this request."""
+
+    request: AssumeRoleRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The Run may not be issued credentials at this moment; it waits."""
+
+    reason: CredentialsIssuedReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The last try to issue credentials or to create the pod failed; when the next one is due."""
+
+    reason: CredentialsIssuedReason
+    message: str
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A refusal that no waiting heals."""
+
+    reason: SucceededReason
+    message: str
+
+
+class SecretState(Enum):
+    """What this process knows of a Run's Secret, which it may not read."""
+
+    UNKNOWN = "unknown"
+    """Nothing yet: another process may have created it."""
+    PRESENT = "present"
+    """Created by this process."""
+    HELD = "held"
+    """Deleted, but a finalizer keeps it."""
+    GONE = "gone"
+    """The API server answered that it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What this process did for one Run. All of it may be lost: then a step is done once more, none is skipped."""
+
+    secret: SecretState = SecretState.UNKNOWN
+    issued_at: datetime | None = None
+    deleted_at: datetime | None = None
+    """When the Secret's deletion was last answered."""
+    expires_at: datetime | None = None
+    access_key_id: str | None = None
+    unanswered_at: datetime | None = None
+    """When a creation of the Secret was last sent without an answer: it may still arrive."""
+    failures: int = 0
+    trouble: Trouble | None = None
+    verdict: Verdict | None = None
+    denied_since: datetime | None = None
+    """Since when STS refuses this Run while its integration's trust holds."""
+    pod_missing: bool = False
+    """The API server answered that there is no pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long things may take; every one a setting, so that tests can shorten them."""
+
+    creation_in_doubt: timedelta = timedelta(seconds=60)
+    """A creation without an answer may still arrive within the API server's own request timeout (one minute)."""
+    deletion_repeat: timedelta = timedelta(seconds=5)
+    denied: timedelta = timedelta(minutes=5)
+    """STS may go on refusing a Run this long, while trust holds, before the Run fails."""
+    secret_seen: timedelta = timedelta(seconds=30)
+    """A kubelet that still misses a Secret so long after its creation is right: somebody deleted it."""
+    preparing: timedelta = timedelta(seconds=2)
+    """A pod that started by then costs no status write of its own for `Preparing`."""
+    lost_node: timedelta = timedelta(seconds=60)
+    """A pod still there so long after its grace period has nobody left to end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One Run, its pod, whether it may be issued credentials, and what this process remembers."""
+
+    run: Run
+    run_id: str
+    pod: Pod | None
+    grant: Grant | Refusal
+    executor: str
+    region: str | None
+    """Where the session is issued, and its use begins to be recorded."""
+    now: datetime
+    memory: Memory = field(default_factory=Memory)
+    limits: Limits = field(default_factory=Limits)
+    patience: timedelta = timedelta(0)
+    """Added to a waiting Run's deadline and `stop` where another executor comes first."""
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the credentials in the Secret end: known from the issuing, else from the pod and the status."""
+        if self.memory.expires_at is not None:
+            return self.memory.expires_at
+        known = [self.run.status.credentials_expire_at, self.pod.expires_at if self.pod else None]
+        return max((moment for moment in known if moment is not None), default=None)

@@ -1,0 +1,115 @@
+"""From a pod to what a person wants to know: how it ended, and what troubles it while it has not."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from spacelift_aws.api.reasons import SucceededReason
+from spacelift_aws.run.pods import Container, Pod
+
+# Reasons of `DisruptionTarget` (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/).
+_NODE_LOST = ("DeletionByTaintManager", "DeletionByPodGC")
+
+# A container waits for these without anything being wrong.
+_PATIENT = ("", "ContainerCreating", "PodInitializing")
+
+_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a pod ended."""
+
+    reason: SucceededReason
+    message: str
+    exit_code: int | None
+
+
+def outcome_of(pod: Pod) -> Outcome:
+    """The outcome of a pod that has finished or is gone.
+
+    With init containers and sidecars the result is the pod's; the exit code is that of the container that decided it.
+    """
+    if pod.phase == "Succeeded" and not _deleted_first(pod):
+        return Outcome(SucceededReason.FINISHED, "", 0)
+    decisive = _decisive(pod)
+    code = decisive.exit_code if decisive else None
+    disruption = pod.condition("DisruptionTarget")
+    if pod.reason == "NodeLost" or (disruption and disruption.status == "True" and disruption.reason in _NODE_LOST):
+        return Outcome(SucceededReason.NODE_LOST, _sentence("The pod's node was lost", pod.message), code)
+    if pod.reason == "Evicted" or (disruption and disruption.status == "True"):
+        said = pod.message or (disruption.message if disruption else "")
+        return Outcome(SucceededReason.EVICTED, _sentence("The pod was evicted from its node", said), code)
+    if pod.reason == "DeadlineExceeded":
+        return Outcome(
+            SucceededReason.DEADLINE_EXCEEDED, "The pod ran longer than the template's own deadline allows.", code
+        )
+    if _deleted_first(pod) or not pod.finished:
+        return Outcome(SucceededReason.POD_DELETED, "The pod was deleted before it had finished.", None)
+    if decisive and decisive.reason == "OOMKilled":
+        return Outcome(
+            SucceededReason.OOM_KILLED,
+            f"Container `{decisive.name}` needed more memory than its limit allows and was killed.",
+            code,
+        )
+    if decisive:
+        return Outcome(SucceededReason.CONTAINER_FAILED, _container_failed(decisive), code)
+    said = ": ".join(part for part in (pod.reason, pod.message) if part)
+    return Outcome(SucceededReason.CONTAINER_FAILED, _sentence("The pod failed", said), None)
+
+
+def trouble_of(pod: Pod) -> str | None:
+    """What keeps a pod from starting or running, in one sentence; None if nothing does."""
+    scheduled = pod.condition("PodScheduled")
+    if scheduled and scheduled.status == "False" and scheduled.reason == "Unschedulable":
+        return _sentence("No node can take the pod", scheduled.message)
+    for container in pod.containers:
+        if container.state != "waiting" or container.reason in _PATIENT:
+            continue
+        what = "the image cannot be pulled" if container.reason in _IMAGE else "it cannot start"
+        return _sentence(f"Container `{container.name}`: {what} ({container.reason})", container.message)
+    return None
+
+
+def started_at(pod: Pod) -> datetime | None:
+    """When the first container started, or at least when a node took the pod."""
+    return min((c.started_at for c in pod.containers if c.started_at), default=pod.started_at)
+
+
+def finished_at(pod: Pod) -> datetime | None:
+    """When the last container of a finished pod ended."""
+    return max((c.finished_at for c in pod.containers if c.finished_at), default=None)
+
+
+def _deleted_first(pod: Pod) -> bool:
+    """Whether the deletion was asked for before the containers had ended: an exit on SIGTERM is no result."""
+    if pod.deletion is None:
+        return False
+    ended = finished_at(pod)
+    return not pod.finished or ended is None or ended >= pod.deletion - pod.grace
+
+
+def _decisive(pod: Pod) -> Container | None:
+    """The first container that failed: an init container before the others; a sidecar decides nothing."""
+    failed = [
+        container
+        for container in pod.containers
+        if container.state == "terminated" and not container.sidecar and container.exit_code != 0
+    ]
+    inits = [container for container in failed if container.init]
+    if inits:
+        return inits[0]
+    return min(failed, key=lambda c: c.finished_at.timestamp() if c.finished_at else 0.0, default=None)
+
+
+def _container_failed(container: Container) -> str:
+    start = f"Container `{container.name}` ended with exit code {container.exit_code}"
+    said = container.message if container.reason in ("", "Error") else f"{container.reason}. {container.message}"
+    return _sentence(start, said.strip(" ."))
+
+
+def _sentence(start: str, detail: str) -> str:
+    """One sentence, with what the kubelet or the scheduler said after a colon, shortened."""
+    detail = " ".join(detail.split())
+    if len(detail) > 400:
+        detail = detail[:400] + "…"
+    return f"{start}: {detail}" if detail else f"{start}."

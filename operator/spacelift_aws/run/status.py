@@ -1,0 +1,188 @@
+"""The status of a Run, and the Events that follow from its change. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from spacelift_aws.api.conditions import with_condition
+from spacelift_aws.api.meta import Condition, ConditionStatus, format_time
+from spacelift_aws.api.reasons import ConditionType, CredentialsIssuedReason, LogsMaskedReason, SucceededReason
+from spacelift_aws.api.run import MaskLogs, Phase, RunStatus
+from spacelift_aws.aws.console import cloud_trail_url
+from spacelift_aws.names import assumed_role_arn, child_name
+from spacelift_aws.run.observed import Grant, Observed
+from spacelift_aws.run.outcome import started_at
+from spacelift_aws.run.pods import Pod
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a Run ends; `reason` is that of condition `Succeeded`."""
+
+    phase: Phase
+    reason: SucceededReason
+    message: str
+    exit_code: int | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An Event to be recorded about a Run."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def waiting(seen: Observed, reason: CredentialsIssuedReason, message: str) -> RunStatus:
+    """Queued, and why."""
+    status = _base(seen)
+    status = _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "False", reason, message)
+    return status.model_copy(update={"message": message})
+
+
+def with_pod(seen: Observed, pod: Pod, message: str | None) -> RunStatus:
+    """Preparing or Running, with what troubles the pod."""
+    status = _issued(seen, pod)
+    update: dict[str, Any] = {"message": message}
+    if status.phase is not Phase.RUNNING:
+        update["phase"] = Phase.RUNNING if pod.running else Phase.PREPARING
+    if pod.running:
+        update["started_at"] = status.started_at or started_at(pod)
+    return status.model_copy(update=update)
+
+
+def held(seen: Observed, message: str) -> RunStatus:
+    """The run has ended, its Secret has not."""
+    return (_issued(seen, seen.pod) if _had_credentials(seen) else _base(seen)).model_copy(update={"message": message})
+
+
+def terminal(seen: Observed, end: End) -> RunStatus:
+    """The last status of a Run."""
+    status = _issued(seen, seen.pod) if _had_credentials(seen) else _never_issued(seen)
+    status = _set(status, seen, ConditionType.COMPLETE, "True", end.phase, end.message)
+    succeeded: ConditionStatus = "True" if end.phase is Phase.FINISHED else "False"
+    status = _set(status, seen, ConditionType.SUCCEEDED, succeeded, end.reason, end.message)
+    started = status.started_at or (started_at(seen.pod) if seen.pod is not None else None)
+    return status.model_copy(
+        update={
+            "phase": end.phase,
+            "message": end.message,
+            "exit_code": end.exit_code,
+            "started_at": started,
+            "finished_at": _whole(end.finished_at or seen.now),
+        }
+    )
+
+
+def changes(before: RunStatus, after: RunStatus) -> dict[str, Any]:
+    """The merge patch from one status to another: what is no longer there is null."""
+    old, new = _wire(before), _wire(after)
+    changed = {key: value for key, value in new.items() if old.get(key) != value}
+    return changed | {key: None for key in old if key not in new}
+
+
+def events(before: RunStatus, after: RunStatus) -> Iterator[Event]:
+    """What a person wants to be told: credentials issued, or not and why; the pod's trouble; the end."""
+    was, now = before.condition(ConditionType.CREDENTIALS_ISSUED), after.condition(ConditionType.CREDENTIALS_ISSUED)
+    if now is not None and (was is None or (was.status, was.message) != (now.status, now.message)):
+        if now.status == "True":
+            yield Event("Normal", "CredentialsIssued", now.message)
+        elif not after.phase.terminal:
+            yield Event("Warning", now.reason, now.message)
+    if after.phase.terminal and not before.phase.terminal:
+        end = after.condition(ConditionType.SUCCEEDED)
+        gentle = after.phase in (Phase.FINISHED, Phase.STOPPED)
+        yield Event("Normal" if gentle else "Warning", end.reason if end else after.phase, after.message or "")
+    elif after.message and after.message != before.message and now is not None and now.status == "True":
+        yield Event("Warning", "PodNotReady", after.message)
+
+
+def _base(seen: Observed) -> RunStatus:
+    status = seen.run.status.model_copy(
+        update={"observed_generation": seen.run.metadata.generation, "run_id": seen.run_id}
+    )
+    if status.condition(ConditionType.LOGS_MASKED) is None:
+        reason, message = _logs(seen)
+        status = _set(status, seen, ConditionType.LOGS_MASKED, "False", reason, message)
+    return status
+
+
+def _had_credentials(seen: Observed) -> bool:
+    return seen.pod is not None or seen.memory.issued_at is not None or seen.run.status.phase is not Phase.QUEUED
+
+
+def _never_issued(seen: Observed) -> RunStatus:
+    """The last reason for waiting stays; a Run that had no time to wait was never asked for any."""
+    status = _base(seen)
+    if status.condition(ConditionType.CREDENTIALS_ISSUED) is not None:
+        return status
+    message = "The Run ended before credentials were issued."
+    return _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "False", CredentialsIssuedReason.NOT_NEEDED, message)
+
+
+def _issued(seen: Observed, pod: Pod | None) -> RunStatus:
+    """The public facts about the run's credentials; the access key ID only where this process issued them."""
+    role_arn = (pod.role_arn if pod is not None else None) or seen.run.status.role_arn
+    if role_arn is None and isinstance(seen.grant, Grant):
+        role_arn = seen.grant.request.role_arn
+    name, expires_at = child_name(seen.run_id), seen.expires_at
+    status = _base(seen).model_copy(
+        update={
+            "pod_name": name,
+            "secret_name": name,
+            "role_arn": role_arn,
+            "credentials_expire_at": _whole(expires_at) if expires_at else None,
+        }
+    )
+    if role_arn is None or expires_at is None:
+        return status
+    assumed = assumed_role_arn(role_arn, seen.run_id)
+    status = status.model_copy(
+        update={
+            "assumed_role_arn": assumed,
+            "cloud_trail_url": cloud_trail_url(role_arn, seen.region, seen.run_id),
+        }
+    )
+    known = status.condition(ConditionType.CREDENTIALS_ISSUED)
+    renewed = status.credentials_expire_at != seen.run.status.credentials_expire_at
+    if known is not None and known.status == "True" and not renewed:
+        return status
+    message = _issued_message(assumed, expires_at, seen.memory.access_key_id)
+    return _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "True", CredentialsIssuedReason.ISSUED, message)
+
+
+def _issued_message(assumed: str, expires_at: datetime, access_key_id: str | None) -> str:
+    key = f" with access key ID {access_key_id}" if access_key_id else ""
+    return f"Issued a session as {assumed}{key} that ends at {format_time(expires_at)}."
+
+
+def _logs(seen: Observed) -> tuple[LogsMaskedReason, str]:
+    if seen.run.spec.mask_logs is MaskLogs.NEVER:
+        return LogsMaskedReason.NOT_ASKED, "The Run asks for its logs as they are."
+    return LogsMaskedReason.NO_HELPER, "Nothing is configured that masks credentials in what the containers print."
+
+
+def _set(
+    status: RunStatus, seen: Observed, type_: ConditionType, value: ConditionStatus, reason: str, message: str
+) -> RunStatus:
+    new = Condition(
+        type=type_,
+        status=value,
+        reason=reason,
+        message=message,
+        last_transition_time=seen.now,
+        observed_generation=seen.run.metadata.generation,
+    )
+    return status.model_copy(update={"conditions": with_condition(status.conditions, new)})
+
+
+def _whole(moment: datetime) -> datetime:
+    """As the wire has it: otherwise a status would differ from itself once it was read back."""
+    return moment.replace(microsecond=0)
+
+
+def _wire(status: RunStatus) -> dict[str, Any]:
+    return status.model_dump(by_alias=True, exclude_none=True, mode="json")

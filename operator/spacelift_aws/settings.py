@@ -1,0 +1,63 @@
+"""Every setting of the operator, as environment variables with the prefix `SPACELIFT_AWS_`."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
+"""A duration: a number of seconds or ISO 8601 (`90`, `PT1M30S`)."""
+
+
+class Settings(BaseSettings):
+    """Read once at start-up. Durations exist as settings so that tests can shorten them; the defaults are meant."""
+
+    model_config = SettingsConfigDict(env_prefix="SPACELIFT_AWS_", use_attribute_docstrings=True, frozen=True)
+
+    installation: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,63}$")] | None = None
+    """Name of this installation, the first part of every external ID. By default the UID of the namespace
+    `kube-system`, which dies with the cluster, and every role's trust with it: set it."""
+
+    principal: str | None = None
+    """ARN that roles must trust, where the operator cannot find out its own: a role with a path under EKS Pod
+    Identity, or a whole account."""
+
+    region: str | None = None
+    """Region of the STS endpoint for integrations that name none; by default boto3's own (`AWS_REGION`)."""
+
+    suggested_policies: tuple[str, ...] = ("arn:aws:iam::aws:policy/PowerUserAccess",)
+    """ARNs of the policies that the console's role wizard has ticked, as JSON list."""
+
+    probes_per_second: float = Field(default=50.0, gt=0, le=300)
+    """STS calls a second that verify trust, shared fairly among namespaces; AWS grants an account 600 a second."""
+
+    confirm_after: Seconds = timedelta(minutes=2)
+    """How long after a first failed round a verified integration is asked again before it loses its verification."""
+
+    retry_first: Seconds = timedelta(seconds=2)
+    """First delay before trust that was found wanting is verified again; doubled each time up to `retry_last`."""
+
+    retry_last: Seconds = timedelta(minutes=1)
+    """Longest delay in the first minutes."""
+
+    retry_slowly: Seconds = timedelta(minutes=10)
+    """Delay between verifications after the first minutes, for ever."""
+
+    relist_every: Seconds = timedelta(minutes=5)
+    """How often all objects are listed and compared with what the watches told."""
+
+    creation_in_doubt: Seconds = timedelta(minutes=1)
+    """How long a Secret's creation that was never answered may still arrive: the API server's request timeout."""
+
+    denied_for: Seconds = timedelta(minutes=5)
+    """How long STS may refuse a Run, while its integration's trust holds, before the Run fails."""
+
+    health_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of `/healthz`; none by default."""
+
+    log_format: Literal["plain", "json"] = "plain"
+    """How log lines look."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
+    """What is logged. Bodies of requests and answers never are."""
