@@ -64,7 +64,8 @@ class OwnIdentity:
         self._refreshing: asyncio.Task[None] | None = None
         self._known = Identity(principal=configured_principal)
         self._asked_at: float | None = None
-        self._stale = False
+        self._stale = True
+        """Whether what is known is worth nothing until STS was asked again."""
 
     async def current(self) -> Identity:
         """Who the operator is. Never raises for what AWS answers.
@@ -74,7 +75,7 @@ class OwnIdentity:
         """
         if self._is_due() and (self._refreshing is None or self._refreshing.done()):
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
-        if self._refreshing is not None and (self._known.principal_id is None or self._known.is_missing or self._stale):
+        if self._refreshing is not None and (self._stale or self._known.is_missing):
             await asyncio.shield(self._refreshing)
         return self._known
 

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -103,7 +104,24 @@ async def test_an_identity_is_remembered_for_ten_minutes() -> None:
     assert source.asked == 1
     clock.now = 601.0
     await own.current()
+    await asyncio.sleep(0)  # the refresh goes on behind the caller's back
     assert source.asked == 2
+
+
+async def test_nobody_waits_for_the_refresh_of_a_known_identity() -> None:
+    source, clock = FakeSource(), Clock()
+    own = OwnIdentity(source, {}, clock=clock)
+    before = await own.current()
+    source.answer, clock.now = StsError(Failure.RETRYING, "ReadTimeoutError", "slow"), 601.0
+    assert await own.current() == before
+
+
+async def test_many_who_ask_at_once_ask_sts_once() -> None:
+    source = FakeSource()
+    own = OwnIdentity(source, {}, clock=Clock())
+    identities = await asyncio.gather(*[own.current() for _ in range(20)])
+    assert source.asked == 1
+    assert {identity.principal for identity in identities} == {PLAIN}
 
 
 async def test_a_missing_identity_is_asked_for_again_soon_but_not_by_everyone() -> None:
