@@ -168,7 +168,14 @@ class AwsIntegrationSpec(SessionPolicies):
     external_id: ExternalId | None = None
     """The external ID that workers send when they assume the role. Only with `generateCredentialsInWorker`; without it
     the operator decides, so that no namespace can use another's role."""
-    duration_seconds: Annotated[int, between(900, 43200)] = 3600
+    duration_seconds: Annotated[
+        int,
+        between(900, 43200),
+        Cel(
+            "self >= 900 && self <= 43200",
+            "write 900 (a quarter of an hour) to 43200 (twelve hours): STS gives no others",
+        ),
+    ] = 3600
     """How long credentials live, in seconds. The role's maximum session duration must allow it, and role chaining
     allows one hour at most; whether it does is verified."""
     region: Region | None = None
@@ -184,9 +191,9 @@ class AwsIntegrationSpec(SessionPolicies):
     """Whether every session carries the run ID as its source identity, which stays when the run goes on to other roles.
     The trust policies of all these roles and the operator's own policy must then allow `sts:SetSourceIdentity`."""
     proposed: SessionPolicies | None = None
-    """Session policies for Runs of type Proposed, instead of the two above: one role then plans with the right to read
-    and applies with all of its own. Without this field no Run of type Proposed is issued credentials; `{}` gives them
-    all rights of the role."""
+    """What takes the place of `spec.sessionPolicy` and `spec.sessionPolicyArns` for Runs of type Proposed, so that one
+    role plans with the right to read and applies with all of its own. Without this field no Run of type Proposed is
+    issued credentials; `{}` gives them all rights of the role."""
     allowed_namespaces: AllowedNamespaces = AllowedNamespaces()
     """Which namespaces' Runs may use the integration. With `generateCredentialsInWorker` only its own."""
     verify_every: Annotated[

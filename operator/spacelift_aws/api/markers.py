@@ -68,7 +68,7 @@ class Matches:
 
 def length(least: int, most: int) -> Keywords:
     """A string of so many characters."""
-    return Keywords((("minLength", least), ("maxLength", most)))
+    return Keywords((("minLength", least), ("maxLength", most)) if least else (("maxLength", most),))
 
 
 def between(least: int, most: int) -> Keywords:
@@ -76,9 +76,14 @@ def between(least: int, most: int) -> Keywords:
     return Keywords((("minimum", least), ("maximum", most)))
 
 
+def at_least(least: int) -> Keywords:
+    """An integer from here on; a greatest one of 64 bits would not survive JSON's floating point."""
+    return Keywords((("format", "int64"), ("minimum", least)))
+
+
 def items(least: int, most: int) -> Keywords:
     """A list of so many entries; one without an own kind is replaced as a whole by server-side apply."""
-    return Keywords((("minItems", least), ("maxItems", most), ("x-kubernetes-list-type", "atomic")))
+    return Keywords((*_count(least, most), ("x-kubernetes-list-type", "atomic")))
 
 
 def entries(most: int) -> Keywords:
@@ -88,17 +93,12 @@ def entries(most: int) -> Keywords:
 
 def set_of(least: int, most: int) -> Keywords:
     """A list of so many different scalars, in any order."""
-    return Keywords((("minItems", least), ("maxItems", most), ("x-kubernetes-list-type", "set")))
+    return Keywords((*_count(least, most), ("x-kubernetes-list-type", "set")))
 
 
 def map_by(key: str, most: int) -> Keywords:
     """A list of objects of which `key` tells one from another."""
     return Keywords((("maxItems", most), ("x-kubernetes-list-type", "map"), ("x-kubernetes-list-map-keys", (key,))))
-
-
-def whole() -> Keywords:
-    """An object that server-side apply replaces as a whole, because its fields belong together."""
-    return Keywords((("x-kubernetes-map-type", "atomic"),))
 
 
 def anything() -> Keywords:
@@ -141,6 +141,10 @@ class Kind:
     columns: tuple[Column, ...]
     selectable: tuple[str, ...] = ()
     """JSON paths of fields that a field selector may name."""
+
+
+def _count(least: int, most: int) -> tuple[tuple[str, int], ...]:
+    return (("minItems", least), ("maxItems", most)) if least else (("maxItems", most),)
 
 
 def _extended(schema: JsonSchemaValue, keywords: dict[str, Any]) -> JsonSchemaValue:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from spacelift_aws.api.markers import Keywords, Matches, between, length, map_by
+from spacelift_aws.api.markers import Keywords, Matches, at_least, length, map_by
 
 MESSAGE_LIMIT = 8192
 """Characters. A statement to paste into a policy fits into a message several times."""
@@ -157,14 +157,14 @@ class Condition(Model):
     """Why, in sentences for people, with what to do about it."""
     last_transition_time: Time
     """When `status` last changed."""
-    observed_generation: Annotated[int, between(0, 2**63 - 1)] | None = None
+    observed_generation: Annotated[int, at_least(0)] | None = None
     """The object's `metadata.generation` that this is about; an older one than the object's may be out of date."""
 
 
 class Status(Model):
     """The part of a status that both kinds have."""
 
-    observed_generation: Annotated[int, between(0, 2**63 - 1)] | None = None
+    observed_generation: Annotated[int, at_least(0)] | None = None
     """The `metadata.generation` that this status is about."""
     conditions: Annotated[tuple[Condition, ...], map_by("type", 16)] = ()
     """What holds and what does not, one entry for each aspect; `kubectl wait --for=condition=…` reads them."""

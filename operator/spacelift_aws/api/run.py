@@ -91,7 +91,11 @@ MUTABLE = ("stop", "ttlSecondsAfterFinished")
 
 def _frozen(schema: dict[str, Any]) -> None:
     """One rule for each field of the spec, so that the refusal shows at the field; new fields are immutable at once."""
-    rules = [_immutable(field, field in schema["required"]) for field in schema["properties"] if field not in MUTABLE]
+    rules = [
+        _immutable(name, always_there=name in schema["required"] or field.get("default") is not None)
+        for name, field in schema["properties"].items()
+        if name not in MUTABLE
+    ]
     rules.append(
         Cel(
             "self.stop || !oldSelf.stop",
@@ -103,11 +107,11 @@ def _frozen(schema: dict[str, Any]) -> None:
     schema[VALIDATIONS] = [rule.schema() for rule in rules]
 
 
-def _immutable(field: str, required: bool) -> Cel:
-    """Optional selection compares presence too: adding or removing a field is a change."""
-    dot = "." if required else ".?"
+def _immutable(field: str, always_there: bool) -> Cel:
+    """Adding or removing an optional field is a change too. (`self.?x == oldSelf.?x` exceeds the cost limit.)"""
+    same = f"self.{field} == oldSelf.{field}"
     return Cel(
-        f"self{dot}{field} == oldSelf{dot}{field}",
+        same if always_there else f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})",
         f"{field} is immutable: of a Run's spec only {' and '.join(MUTABLE)} may change; create another Run instead",
         f".{field}",
         forbidden=True,
@@ -165,8 +169,8 @@ class RunStatus(Status):
     model_config = rules(
         Cel(
             f"self.phase == oldSelf.phase || {_ranks()}[self.phase] > {_ranks()}[oldSelf.phase]",
-            "phase is immutable backwards: it only advances, from Queued over Preparing and Running to one of "
-            "Finished, Failed and Stopped, which is never left",
+            "phase only advances, from Queued over Preparing and Running to one of Finished, Failed and Stopped; "
+            "an end is immutable",
             ".phase",
             forbidden=True,
         )
@@ -174,7 +178,8 @@ class RunStatus(Status):
 
     phase: Phase = Phase.QUEUED
     """Where the Run stands. Queued: it waits, and condition CredentialsIssued says for what. Preparing: its pod is
-    starting. Running. At the end one of Finished, Failed and Stopped; its credentials are deleted by then."""
+    starting. Running: its containers run. At the end one of Finished, Failed and Stopped; its credentials are deleted
+    by then."""
     run_id: Annotated[str, length(0, 26)] | None = None
     """The run's ID, a ULID. It is the role session's name, so CloudTrail shows it with all that the run did."""
     pod_name: Annotated[str, length(0, 253)] | None = None
