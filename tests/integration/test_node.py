@@ -254,6 +254,18 @@ async def test_init_containers_run_in_order_and_sidecars_end_last(api: ApiServer
     assert state(pod, 1, "initContainerStatuses")["terminated"]["exitCode"] == 0
 
 
+async def test_a_sidecar_that_ends_is_started_again(api: ApiServer) -> None:
+    script = "[ -e ~/before ] && exec sleep 1000; touch ~/before; exit 1"
+    side = shell(script, name="side", restartPolicy="Always")
+    name = await create(api, shell("sleep 0.6"), initContainers=[side])
+    pod = await until_phase(api, name, "Failed", "Succeeded")
+    assert pod["status"]["phase"] == "Succeeded"
+    status = pod["status"]["initContainerStatuses"][0]
+    assert status["restartCount"] == 1
+    assert status["lastState"]["terminated"]["exitCode"] == 1
+    assert status["state"]["terminated"]["exitCode"] == 143
+
+
 async def test_a_failed_init_container_fails_the_pod(api: ApiServer) -> None:
     name = await create(api, shell("exit 0"), initContainers=[shell("exit 5", name="init")])
     pod = await until_phase(api, name, "Failed", "Succeeded")

@@ -1,5 +1,4 @@
-"""A stand-in for a Kubernetes node: without root and without a container engine it runs the containers of pods as local
-processes.
+"""A stand-in for a Kubernetes node: it runs the containers of pods as local processes, without root or any engine.
 
 It registers a Node, binds every pod that waits for a scheduler, resolves its environment, starts its commands, reports
 their course as a kubelet would, ends them with grace, and serves their logs. `restartPolicy` is `Never`. What it cannot

@@ -1,6 +1,4 @@
-"""The few calls the node makes to the API server, over one connection pool, and the kubeconfig that says where it
-is.
-"""
+"""The few calls the node makes to the API server, over one connection pool, and the kubeconfig that leads there."""
 
 import base64
 import ssl

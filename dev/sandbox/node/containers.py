@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import shutil
 import signal
 import sys
@@ -15,8 +14,6 @@ from typing import Any
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _LONGEST_REPORT = 1 << 20
-
-log = logging.getLogger(__name__)
 
 
 class StartFailed(Exception):
@@ -35,8 +32,9 @@ class Launch:
 
 
 class Container:
-    """A container that was started. `exited` gives the exit code (negative: the signal that ended it) once nothing of
-    it runs.
+    """A container that was started.
+
+    `exited` gives its exit code (negative: the signal that ended it), once nothing of it runs any more.
     """
 
     def __init__(self, runtime: "Runtime", container_id: str) -> None:

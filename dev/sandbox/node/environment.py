@@ -33,9 +33,7 @@ class Place:
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """`$(NAME)` becomes the variable's value, `$$` one `$`; an unknown name and an unfinished reference stay as
-    written.
-    """
+    """`$(NAME)` becomes the variable's value, `$$` one `$`; unknown names and unfinished references stay as written."""
     parts: list[str] = []
     at = 0
     while (dollar := text.find("$", at)) >= 0 and dollar + 1 < len(text):
@@ -54,8 +52,9 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 
 
 def command_line(container: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
-    """`command` and `args`, expanded. The image's own entry point is unknown here; a container without `command` is
-    refused before.
+    """`command` and `args`, expanded.
+
+    The image's own entry point is unknown here; a container without `command` was refused before.
     """
     words = [*container.get("command", []), *container.get("args", [])]
     return [expand(word, variables) for word in words]
@@ -132,8 +131,9 @@ def _key(kind: Kind, title: str, ref: Mapping[str, Any], pod: Mapping[str, Any],
 
 
 def field(path: str, pod: Mapping[str, Any], place: Place) -> str:
-    """The value of a downward API field; a label or annotation that is not there is empty. The API server admits no
-    other paths.
+    """The value of a downward API field; a label or annotation that is not there is empty.
+
+    The API server admits pods with these paths only.
     """
     metadata = pod["metadata"]
     for name in ("labels", "annotations"):

@@ -100,9 +100,7 @@ class Keeper:
             _tell({"id": container, "exited": self._leaving.pop(container)[1]})
 
     def _left_behind(self) -> Iterator[str]:
-        """The leaving containers of which a process is still there; it is killed, and its own children are adopted
-        next.
-        """
+        """The leaving containers of which a process is still there; it is killed, and its children come to us then."""
         sessions = {pid: container for container, (pid, _) in self._leaving.items()}
         for pid in _children():
             if pid in self._running:
@@ -133,9 +131,7 @@ def kill_descendants(patience: float = 10.0) -> None:
 
 
 def _executable(command: str, search: str, cwd: str) -> str:
-    """The file that `command` means, found as a container runtime finds it; FileNotFoundError or PermissionError with
-    its words.
-    """
+    """The file that `command` means to a container runtime; FileNotFoundError or PermissionError in its words."""
     if "/" in command:
         path = Path(cwd, command)
         if not path.exists():

@@ -5,7 +5,6 @@ Followed, tailed and cut to a number of bytes; times are not recorded line by li
 """
 
 import asyncio
-import logging
 import os
 import ssl
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from aiohttp import web
 
 from sandbox.node.podlife import PodLife
 from sandbox.node.status import Terminated, Waiting
-
-log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 16
 _FOLLOW_EVERY = 0.1
@@ -78,9 +75,7 @@ class LogServer:
 async def _copy(
     file: Path, response: web.StreamResponse, request: web.Request, ended: Callable[[], bool] | None
 ) -> None:
-    """Send the log as asked; with `ended`, wait for more until that is true and all was sent, or the reader has
-    gone.
-    """
+    """Send the log as asked; with `ended`, go on until that is true and all was sent, or until the reader has gone."""
     left = int(request.query.get("limitBytes", -1))
     with file.open("rb") as stream:
         if "tailLines" in request.query:

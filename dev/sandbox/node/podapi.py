@@ -90,10 +90,9 @@ class PodApi:
         await self._until_heard("event", lambda: self._api.post(f"{self._namespace_path}/events", event))
 
     async def source(self, kind: Kind, name: str) -> Mapping[str, str] | None:
-        """What a Secret or ConfigMap holds, None without it. Bytes that are no UTF-8 come as surrogates, so nothing is
-        lost.
+        """What a Secret or ConfigMap holds, None without it.
 
-        Raises ApiError and apiserver.UNREACHABLE.
+        Bytes that are no UTF-8 come as surrogates, so that nothing is lost. Raises ApiError and apiserver.UNREACHABLE.
         """
         plural = "secrets" if kind == "secret" else "configmaps"
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import logging
+import itertools
 import secrets
 import shutil
 import signal
@@ -18,8 +18,6 @@ from sandbox.node.containers import Container, Launch, Runtime, StartFailed
 from sandbox.node.environment import Place, SourceMissing
 from sandbox.node.podapi import PodApi
 from sandbox.node.status import TERMINAL, Running, Terminated, Verdict, Waiting
-
-log = logging.getLogger(__name__)
 
 _RUNC = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
 _SOURCE_RETRIES = (0.25, 0.5, 1.0)
@@ -130,7 +128,7 @@ class PodLife:
 
     async def _live(self) -> None:
         problem = self._reason_to_refuse()
-        if self._pod.get("status", {}).get("startTime"):
+        if self._spec.get("nodeName") and self._pod.get("status", {}).get("startTime"):
             # An earlier life of this node had it; whatever ran then was killed with that life.
             self._adopt_lost(self._pod["status"])
         elif problem:
@@ -184,20 +182,18 @@ class PodLife:
 
     async def _keep_running(self, name: str, started: asyncio.Event) -> None:
         """A sidecar: started again whenever it ends, until the pod stops."""
-        for attempt in range(1_000_000):
+        for attempt in itertools.count():
             await self._run_once(name, started)
+            before = self.container(name)
+            if self._stopping.is_set() or before is None:
+                return
+            self._change_container(name, state=Waiting("CrashLoopBackOff"), last=before.state)
             if await self._stopped_within(_SIDECAR_BACKOFF[min(attempt, len(_SIDECAR_BACKOFF) - 1)]):
                 return
-            before = self.container(name)
-            if before is not None and isinstance(before.state, Terminated):
-                self._change_container(
-                    name, state=Waiting("CrashLoopBackOff"), last=before.state, restarts=before.restarts + 1
-                )
+            self._change_container(name, restarts=before.restarts + 1, report=False)
 
     async def _run_once(self, name: str, started: asyncio.Event | None = None) -> None:
-        """Start a container as soon as its environment is complete, and wait for its end; both are put into its
-        state.
-        """
+        """Start a container as soon as its environment is complete, and wait for its end; its state tells of both."""
         launch = await self._prepare(name)
         if launch is None or self._stopping.is_set():
             return
@@ -238,10 +234,7 @@ class PodLife:
 
     def _launch(self, name: str, template: Mapping[str, Any], variables: Mapping[str, str]) -> Launch:
         scratch = self.folder / name
-        cwd = scratch / template.get("workingDir", "")
         scratch.mkdir(parents=True, exist_ok=True)
-        if not cwd.is_absolute() or cwd.is_relative_to(scratch):
-            cwd.mkdir(parents=True, exist_ok=True)
         given = {
             "PATH": ":".join([*self._around.path, _SYSTEM_PATH]),
             "HOME": str(scratch),
@@ -252,16 +245,14 @@ class PodLife:
             container_id=secrets.token_hex(32),
             argv=environment.command_line(template, variables),
             env={**given, **self._around.variables, **variables},
-            cwd=cwd,
+            cwd=Path(template.get("workingDir") or scratch),
             log=self.log_file(name),
         )
 
     # -- stopping -----------------------------------------------------------------------------------------------------
 
     def _stop(self, grace: float, *, signalling: bool = True) -> None:
-        """Start nothing more; end what runs, and kill it after `grace` seconds. A later call can only shorten the
-        time.
-        """
+        """Start nothing more; end what runs, and kill it after `grace` seconds, which a later call can only shorten."""
         loop = asyncio.get_running_loop()
         first = not self._stopping.is_set()
         self._stopping.set()
@@ -312,8 +303,8 @@ class PodLife:
     def _reason_to_refuse(self) -> str | None:
         problem = refusals.refusal(self._pod)
         for name, template in self._templates.items():
-            folder = template.get("workingDir", "")
-            if not problem and folder.startswith("/") and not Path(folder).is_dir():
+            folder = template.get("workingDir")
+            if folder and not problem and not (folder.startswith("/") and Path(folder).is_dir()):
                 problem = (
                     f"container {name}: workingDir {folder} is no folder of this machine, and this node makes none"
                 )

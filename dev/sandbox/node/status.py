@@ -43,8 +43,9 @@ UNKNOWN = Terminated(137, "ContainerStatusUnknown", "The container could not be 
 
 @dataclass(frozen=True)
 class Container:
-    """One container of the pod as it stands. `kind` is `init`, `sidecar` (an init container that is never waited for)
-    or `main`.
+    """One container of the pod as it stands.
+
+    `kind` is `init`, `sidecar` (an init container that is never waited for) or `main`.
     """
 
     name: str
@@ -82,9 +83,7 @@ class PodState:
 
 
 def ended(exit_code: int, started_at: datetime, finished_at: datetime, container_id: str) -> Terminated:
-    """The state of a container whose process ended; `exit_code` as Python's subprocess gives it (negative: the
-    signal).
-    """
+    """The state of a container whose process ended; a negative `exit_code` is the signal that ended it."""
     code = 128 - exit_code if exit_code < 0 else exit_code
     reason = "Completed" if code == 0 else "Error"
     return Terminated(code, reason, "", started_at, finished_at, container_id)
