@@ -240,7 +240,6 @@ class IntegrationReconciler:
         self, key: Key, state: _State, integration: AwsIntegration, question: TrustQuestion, identity: Identity
     ) -> None:
         history = self._history_before(state, integration, question)
-        state.answered = integration.metadata.annotations.get(ANNOTATION_VERIFY)
         self._requested.discard(key)
         if history.asked_at is None and self._is_awaited(key):
             self._awaited.add(key)
@@ -250,6 +249,7 @@ class IntegrationReconciler:
         if verdict.reason == Reason.NO_IDENTITY:
             self._identity.doubt()
         state.history = histories.fold(history, asked, verdict, identity.principal_id, self._draw)
+        state.answered = integration.metadata.annotations.get(ANNOTATION_VERIFY)
         self._awaited.discard(key)
         logger.info("AwsIntegration %s/%s: %s", *key, verdict.reason)
         self._on_verdict(key)

@@ -1,5 +1,6 @@
 """An STS that judges by a function, integrations by their spec, and a clock that is set by hand."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -41,6 +42,7 @@ class FakeSts:
         self.asked.append(request)
         self.urgent.append(urgent)
         refusal = self.trust(request)
+        await asyncio.sleep(0)
         request_id = f"req-{len(self.asked)}"
         if isinstance(refusal, Failure):
             refusal = StsError(refusal, refusal.value, "because", request_id)
