@@ -3,11 +3,16 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
-"""A duration: a number of seconds or ISO 8601 (`90`, `PT1M30S`)."""
+
+def _seconds(value: object) -> object:
+    return timedelta(seconds=float(value)) if isinstance(value, str) else value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
+"""A duration, written as a number of seconds."""
 
 
 class Settings(BaseSettings):

@@ -178,10 +178,10 @@ class Executor:
     def _memory(self, run: Run, identifier: str, pod: Pod | None) -> Memory:
         memory = self._memories.get(identifier)
         if memory is None:
-            # An earlier process may have died between sending a Secret and hearing of it.
-            inherited = (
-                pod is None and not run.status.phase.terminal and run.metadata.creation_timestamp < self._started
-            )
+            # An earlier process may have died between sending a Secret and hearing of it. (Creation times are whole
+            # seconds, and no process dies and starts again within one.)
+            created_before = run.metadata.creation_timestamp + timedelta(seconds=1) <= self._started
+            inherited = created_before and pod is None and not run.status.phase.terminal
             memory = self._memories[identifier] = Memory(unanswered_at=self._started if inherited else None)
         return memory
 

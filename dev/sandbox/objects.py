@@ -1,0 +1,117 @@
+"""Reading and writing objects of a cluster without starting a kubectl for each."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kubernetes import config
+
+Object = dict[str, Any]
+
+_API = {
+    "Run": "/apis/aws.spacelift.io/v1beta1/{namespace}/runs",
+    "AwsIntegration": "/apis/aws.spacelift.io/v1beta1/{namespace}/awsintegrations",
+    "Pod": "/api/v1/{namespace}/pods",
+    "Secret": "/api/v1/{namespace}/secrets",
+    "ConfigMap": "/api/v1/{namespace}/configmaps",
+    "Event": "/api/v1/{namespace}/events",
+    "ResourceQuota": "/api/v1/{namespace}/resourcequotas",
+    "Namespace": "/api/v1/namespaces",
+}
+
+
+class RefusedError(Exception):
+    """The API server refused a call; `status` is HTTP's, `message` its own sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+
+
+class Objects:
+    """An administrator's hands: every call goes to the API server, nothing is remembered."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._api = config.new_client_from_config(str(kubeconfig))
+        self._server: str = self._api.configuration.host
+
+    def create(self, body: Mapping[str, Any]) -> Object:
+        """Create an object of one of the kinds above."""
+        return self._call("POST", self._path(body["kind"], body["metadata"].get("namespace")), body)
+
+    def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
+        """An object, or None."""
+        try:
+            return self._call("GET", f"{self._path(kind, namespace)}/{name}")
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def list(self, kind: str, namespace: str, selector: str = "") -> list[Object]:
+        """All objects of a kind in a namespace, with these labels."""
+        items: list[Object] = self._call("GET", f"{self._path(kind, namespace)}?labelSelector={selector}")["items"]
+        return items
+
+    def patch(
+        self, kind: str, namespace: str | None, name: str, body: Mapping[str, Any], *, subresource: str = ""
+    ) -> Object:
+        """Merge into an object, or into its `status`."""
+        return self._call("PATCH", f"{self._path(kind, namespace)}/{name}{subresource and '/' + subresource}", body)
+
+    def delete(self, kind: str, namespace: str | None, name: str, **options: Any) -> None:
+        """Delete an object; `options` are those of `DeleteOptions`."""
+        self._call("DELETE", f"{self._path(kind, namespace)}/{name}", options)
+
+    def wait(
+        self,
+        kind: str,
+        namespace: str | None,
+        name: str,
+        until: Callable[[Object | None], object],
+        *,
+        timeout: float = 30.0,
+        what: str = "",
+    ) -> Object:
+        """Look again and again until the object is as wanted; AssertionError with its last view if it never is."""
+        deadline = time.monotonic() + timeout
+        while True:
+            seen = self.get(kind, namespace, name)
+            if until(seen):
+                return seen or {}
+            if time.monotonic() > deadline:
+                shown = json.dumps((seen or {}).get("status", seen), indent=1)
+                raise AssertionError(
+                    f"{kind} {namespace}/{name}: {what or 'not as wanted'} after {timeout:g} s:\n{shown}"
+                )
+            time.sleep(0.05)
+
+    def _path(self, kind: str, namespace: str | None) -> str:
+        return _API[kind].format(namespace=f"namespaces/{namespace}")
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Object:
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/merge-patch+json"
+        token = self._api.configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            headers["Authorization"] = token
+        answer = self._api.rest_client.pool_manager.request(
+            method, self._server + path, body=json.dumps(body) if body is not None else None, headers=headers
+        )
+        try:
+            content: Object = json.loads(answer.data)
+        except ValueError:
+            content = {"message": answer.data.decode(errors="replace")}
+        if answer.status >= 400:
+            raise RefusedError(answer.status, content.get("message", ""))
+        return content
+
+
+def condition(body: Object | None, type_: str) -> Object:
+    """A condition of an object; empty where it has none of that type."""
+    conditions = (body or {}).get("status", {}).get("conditions", [])
+    return next((condition for condition in conditions if condition["type"] == type_), {})

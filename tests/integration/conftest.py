@@ -1,0 +1,40 @@
+"""One stage for all integration tests of the operator: it is started once, each test has a namespace of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.stage import Stage, set_stage
+
+SETTINGS = {
+    # Minutes become seconds, so that tests see what comes after them. What is tested stays the same.
+    "SPACELIFT_AWS_CONFIRM_AFTER": "3",
+    "SPACELIFT_AWS_RETRY_FIRST": "0.5",
+    "SPACELIFT_AWS_RETRY_LAST": "2",
+    "SPACELIFT_AWS_RETRY_SLOWLY": "4",
+    "SPACELIFT_AWS_CREATION_IN_DOUBT": "4",
+    "SPACELIFT_AWS_DENIED_FOR": "8",
+    "SPACELIFT_AWS_RELIST_EVERY": "20",
+}
+
+
+@pytest.fixture(scope="session")
+def _stage() -> Iterator[Stage]:
+    with set_stage(SETTINGS) as stage:
+        stage.controller.start()
+        yield stage
+
+
+@pytest.fixture
+def stage(_stage: Stage) -> Iterator[Stage]:
+    """The stage, with a controller that runs and no fault left from an earlier test."""
+    if _stage.controller.process.exit_code() is not None:
+        _stage.controller.start()
+    yield _stage
+    _stage.proxy.clear()
+
+
+@pytest.fixture
+def namespace(stage: Stage) -> str:
+    """A namespace of the test's own."""
+    return stage.namespace()
