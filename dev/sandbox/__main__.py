@@ -1,68 +1,111 @@
-"""`python -m sandbox`: a Kubernetes control plane on loopback for as long as the command runs."""
+"""`python -m sandbox`: a Kubernetes control plane on loopback for as long as the command runs; and the demo."""
 
 import argparse
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
 from sandbox import binaries, controlplane
+from sandbox.aws import Aws, aws_cli, start_aws
 from sandbox.cluster import Cluster, KubectlError
+from sandbox.demo import demo
 from sandbox.download import ChecksumError
 from sandbox.gobuild import BuildError
+from sandbox.guest import GuestError
+from sandbox.node import start_node
 from sandbox.process import ProcessError
 from sandbox.progress import to_stderr
+from sandbox.stage import CUSTOMER, operator_of
+from sandbox.toolbox import ToolError, tool
+from sandbox.waiting import until_interrupted
+
+_FAILURES = (
+    binaries.BinaryError,
+    BuildError,
+    ChecksumError,
+    GuestError,
+    KubectlError,
+    ProcessError,
+    ToolError,
+)
+"""What needs no traceback: each says in words what is the matter."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand, `up` if none is named; the exit code."""
+    arguments = _parser().parse_args((sys.argv[1:] if argv is None else argv) or ["up"])
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except _FAILURES as error:
+        to_stderr(f"error: {error}")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(required=True)
     up = commands.add_parser(
         "up", help="start a cluster, print its kubeconfig and stay until interrupted (the default)"
     )
     up.add_argument("--crds", type=Path, nargs="*", default=[], help="files or folders of definitions to apply first")
+    up.add_argument("--node", action="store_true", help="with a node that runs pods as processes of this machine")
+    up.add_argument("--aws", action="store_true", help="with an emulated AWS, where the node's pods look for it")
     up.set_defaults(run=_up)
-    arguments = parser.parse_args((sys.argv[1:] if argv is None else argv) or ["up"])
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return int(arguments.run(arguments))
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except (binaries.BinaryError, BuildError, ChecksumError, KubectlError, ProcessError) as error:
-        to_stderr(f"error: {error}")
-        return 1
+    show = commands.add_parser("demo", help="run the main job where it can be watched; 0 if all was seen")
+    show.add_argument("--keep", action="store_true", help="leave it running for kubectl until interrupted")
+    show.set_defaults(run=lambda arguments: demo(keep=arguments.keep))
+    prepare = commands.add_parser("prepare", help="download, build and install whatever the other commands need")
+    prepare.set_defaults(run=_prepare)
+    return parser
 
 
 def _up(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     to_stderr("starting a control plane")
-    with controlplane.cluster(crds=arguments.crds) as cluster:
+    with ExitStack() as stack:
+        cluster = stack.enter_context(controlplane.start(crds=arguments.crds))
+        aws = stack.enter_context(start_aws(cluster.supervisor)) if arguments.aws else None
+        if arguments.node:
+            variables = aws.place() if aws else {}
+            stack.enter_context(start_node(cluster, path=[aws_cli()], variables=variables))
         to_stderr(f"ready after {time.monotonic() - started:.1f} s; Ctrl-C ends it and removes everything")
-        print(_introduction(cluster), flush=True)
-        try:
-            while True:
-                cluster.check()
-                time.sleep(1)
-        except KeyboardInterrupt:
-            return 0
+        print("\n".join([*_introduction(cluster), *(_identities(aws) if aws else ())]), flush=True)
+        until_interrupted(cluster.check)
+    return 0
 
 
-def _introduction(cluster: Cluster) -> str:
+def _prepare(_arguments: argparse.Namespace) -> int:
+    binaries.ensure(*controlplane.COMPONENTS, "kubectl")
+    tool("ministack")
+    aws_cli()
+    return 0
+
+
+def _introduction(cluster: Cluster) -> Iterator[str]:
     """What to type to use `cluster`, ready to be copied into a shell."""
-    kubectl = binaries.ensure("kubectl")["kubectl"]
-    command = shlex.quote(str(kubectl))
-    lines = [
-        f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}",
-        f"{command} get namespaces",
-        f"{command} auth whoami",
-    ]
+    command = shlex.quote(str(binaries.ensure("kubectl")["kubectl"]))
+    yield f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}"
+    yield f"{command} get namespaces"
+    yield f"{command} auth whoami"
     if cluster.audit_log:
-        lines.append(f"tail -f {shlex.quote(str(cluster.audit_log))}")
-    return "\n".join(lines)
+        yield f"tail -f {shlex.quote(str(cluster.audit_log))}"
+
+
+def _identities(aws: Aws) -> Iterator[str]:
+    """Variables for an operator, and for the administrator of an account whose roles it may assume."""
+    operator, administrator = operator_of(aws), aws.account(CUSTOMER).root
+    for title, identity in (("the operator", operator), ("the administrator", administrator)):
+        yield f"# AWS as {title} {identity.arn}:"
+        for name, value in aws.environment(identity).items():
+            yield f"export {name}={shlex.quote(value)}"
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -40,6 +40,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -52,6 +53,7 @@ from sandbox.toolbox import only, tool
 
 DEFAULT_REGION = "eu-west-1"
 _EMULATOR = Path(__file__).with_name("emulator.py")
+_LOOPBACK = "127.0.0.1"
 _START_SECONDS = 60.0
 _START_ATTEMPTS = 3
 _POLICY_NAME = "inline"
@@ -126,8 +128,10 @@ class Account:
 class Aws:
     """A running emulator. Accounts come into being when they are asked for."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, address: str | None = None) -> None:
+        """``address``: what other machines, and pods, call this one; None where nobody but this machine asks."""
         self.endpoint = endpoint
+        self.outside = endpoint if address is None else f"http://{address}:{urlsplit(endpoint).port}"
         self._accounts: dict[str, Account] = {}
         self._arns: dict[str, str] = {}
 
@@ -222,32 +226,36 @@ def aws_cli(say: Say = to_stderr) -> Path:
 
 
 @contextmanager
-def start_aws(supervisor: Supervisor | None = None, say: Say = to_stderr) -> Iterator[Aws]:
+def start_aws(
+    supervisor: Supervisor | None = None, say: Say = to_stderr, *, address: str | None = None
+) -> Iterator[Aws]:
     """Runs ministack, installed first if this user never did, until the ``with`` block is left or this process is gone.
 
     Its state is in memory and ends with it. Raises `ToolError` or `ProcessError`. Without a supervisor it has its own;
-    with one, ministack can also be stopped through it, by the name ``ministack``.
+    with one, ministack can also be stopped through it, by the name ``ministack``. It listens on loopback, or on
+    ``address`` if that is an address of this machine's own.
     """
     python = tool("ministack", say) / "python"
+    host = address if address is not None and _is_ours(address) else _LOOPBACK
     if supervisor is None:
         with Supervisor() as own:
-            yield Aws(_start(own, python)[1])
+            yield Aws(_start(own, python, host)[1], address)
         return
-    process, endpoint = _start(supervisor, python)
+    process, endpoint = _start(supervisor, python, host)
     try:
-        yield Aws(endpoint)
+        yield Aws(endpoint, address)
     finally:
         process.stop(grace=0)
 
 
-def _start(supervisor: Supervisor, python: Path) -> tuple[Process, str]:
+def _start(supervisor: Supervisor, python: Path, host: str) -> tuple[Process, str]:
     """Starts ministack on a free port, and on another one if somebody else was faster to take it."""
     for attempt in range(1, _START_ATTEMPTS + 1):
         # Shown as its version by the health check: the sign that it is ours that answers on the port.
         mark = uuid.uuid4().hex
-        port = _free_port()
-        endpoint = f"http://127.0.0.1:{port}"
-        environment = _emulator_environment(supervisor.folder, port, mark)
+        port = _free_port(host)
+        endpoint = f"http://{host}:{port}"
+        environment = _emulator_environment(supervisor.folder, host, port, mark)
         process = supervisor.start("ministack", [python, "-I", _EMULATOR], env=environment)
         try:
             process.wait_ready(lambda: _health(endpoint).get("version") == mark, _START_SECONDS)  # noqa: B023
@@ -259,13 +267,13 @@ def _start(supervisor: Supervisor, python: Path) -> tuple[Process, str]:
     raise AssertionError("unreachable")
 
 
-def _emulator_environment(folder: Path, port: int, mark: str) -> dict[str, str]:
+def _emulator_environment(folder: Path, host: str, port: int, mark: str) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "AUTH": "true",
-        "BIND_HOST": "127.0.0.1",
+        "BIND_HOST": host,
         "GATEWAY_PORT": str(port),
         "SERVICES": "iam,sts",
         "MINISTACK_VERSION": mark,
@@ -287,11 +295,20 @@ def _health(endpoint: str) -> dict[str, Any]:
     return health
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def _is_ours(address: str) -> bool:
+    """Whether a program can listen on it here. `host.docker.internal`, say, leads here only from inside a pod."""
+    try:
+        _free_port(address)
+    except OSError:
+        return False
+    return True
 
 
 def main() -> None:

@@ -27,8 +27,12 @@ class Controller:
         self._environment = dict(environment)
         self._generation = 0
         self._process: Process | None = None
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={MANIFESTS / 'controller.yaml'}")
-        self._kubeconfig = cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT)
+        self._kubeconfig: Path | None = None
+
+    def install(self) -> None:
+        """Apply its service account and permissions."""
+        manifest = MANIFESTS / "controller.yaml"
+        self._cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={manifest}")
 
     @property
     def process(self) -> Process:
@@ -44,7 +48,9 @@ class Controller:
         return "".join(file.read_text() for file in files if file.exists())
 
     def start(self, settings: Mapping[str, str] | None = None, *, wait: bool = True) -> None:
-        """Start it, by default until it has listed everything."""
+        """Start it, by default until it has listed everything. Its service account has to be there."""
+        if self._kubeconfig is None:
+            self._kubeconfig = self._cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT)
         self._generation += 1
         environment = {**self._environment, **(settings or {}), "KUBECONFIG": str(self._kubeconfig)}
         self._process = self._cluster.run(

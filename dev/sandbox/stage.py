@@ -1,11 +1,21 @@
 """Everything at once: a cluster, a node, an emulated AWS behind a fault proxy, the controller under its own account.
 
 Two AWS accounts: the operator's, with a user it acts as, and a customer's, with the roles.
+
+With `USE_EXISTING_CLUSTER=true` the cluster is that of the current kubeconfig context, and its own nodes run the pods.
+They need two things of this machine, which two variables name:
+
+`SANDBOX_IMAGE`: an image with `sh` and `aws`; by default AWS's own, from its public registry.
+`SANDBOX_AWS_ADDRESS`: the host name or IP address under which pods reach this machine, where the emulated AWS listens:
+the gateway of kind's network, `host.docker.internal` with Docker Desktop; by default 127.0.0.1, which suits only nodes
+that run pods as processes of this machine.
 """
 
 import itertools
+import os
+import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +24,18 @@ from sandbox.cluster import Cluster
 from sandbox.controller import CRDS, Controller
 from sandbox.controlplane import ControlPlane, cluster
 from sandbox.faultproxy import FaultProxy
+from sandbox.guest import guest
 from sandbox.node import start_node
-from sandbox.objects import Object, Objects
+from sandbox.objects import Object, Objects, RefusedError
 from sandbox.progress import Say, to_stderr
 
 INSTALLATION = "acme-prod"
 API_VERSION = "aws.spacelift.io/v1beta1"
+
+VENDOR = "111111111111"
+CUSTOMER = "222222222222"
+
+DEFAULT_IMAGE = "public.ecr.aws/aws-cli/aws-cli:latest"
 
 Policy = dict[str, Any]
 
@@ -35,17 +51,34 @@ class Stage:
     customer: Account
     controller: Controller
     objects: Objects
+    image: str = DEFAULT_IMAGE
+    """Of every container that is made here."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What a container needs to find the emulated AWS, where its node does not see to that."""
+    namespaces: list[str] = field(default_factory=list)
+    """Those made here."""
+    prefix: str = ""
+    """Of every number in a name."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def fresh(self, word: str) -> str:
         """A name that nobody has used."""
-        return f"{word}-{next(self._numbers)}"
+        return f"{word}-{self.prefix}{next(self._numbers)}"
 
-    def namespace(self, labels: Mapping[str, str] | None = None) -> str:
-        """A new namespace in which pods can be made at once."""
-        name = self.fresh("team")
-        body = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "labels": dict(labels or {})}}
-        self.objects.create(body)
+    def namespace(self, labels: Mapping[str, str] | None = None, name: str | None = None) -> str:
+        """A new namespace in which pods can be made at once; `name` with a number, if that one is taken."""
+        wanted = name = name or self.fresh("team")
+        for attempt in itertools.count(2):
+            body = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "labels": dict(labels or {})}}
+            try:
+                self.objects.create(body)
+            except RefusedError as error:
+                if error.status != 409:
+                    raise
+                name = f"{wanted}-{attempt}"
+            else:
+                break
+        self.namespaces.append(name)
         self.cluster.kubectl("wait", "--for=create", f"--namespace={name}", "serviceaccount/default", "--timeout=30s")
         return name
 
@@ -60,10 +93,10 @@ class Stage:
             statement["Condition"] = {operator: {"sts:ExternalId": list(external_ids)}}
         return {"Version": "2012-10-17", "Statement": [statement]}
 
-    def role(self, trust: Policy, name: str | None = None) -> str:
+    def role(self, trust: Policy, name: str | None = None, path: str = "/deploy/") -> str:
         """A new role of the customer's that may do anything; its ARN."""
         name = name or self.fresh("role")
-        arn = self.customer.create_role(name, trust, path="/deploy/")
+        arn = self.customer.create_role(name, trust, path=path)
         self.customer.put_role_policy(name, {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
         return arn
 
@@ -98,8 +131,10 @@ class Stage:
     ) -> str:
         """A Run of a shell script, or of a whole pod's spec; its name. `annotations` are the pod's."""
         name = name or self.fresh("run")
-        container = {"name": "main", "image": "sandbox", "command": ["sh", "-c", script]}
-        template = {"metadata": {"annotations": dict(annotations or {})}, "spec": pod or {"containers": [container]}}
+        template = {
+            "metadata": {"annotations": dict(annotations or {})},
+            "spec": pod or {"containers": [self.container(script)]},
+        }
         self.objects.create(
             {
                 "apiVersion": API_VERSION,
@@ -110,20 +145,40 @@ class Stage:
         )
         return name
 
+    def container(self, script: str) -> Object:
+        """A container that runs a shell script and finds the emulated AWS."""
+        container: Object = {"name": "main", "image": self.image, "command": ["sh", "-c", script]}
+        if self.variables:
+            container["env"] = [{"name": key, "value": value} for key, value in self.variables.items()]
+        return container
+
 
 @contextmanager
 def set_stage(
-    settings: Mapping[str, str] | None = None, *, installation: str = INSTALLATION, say: Say = to_stderr
+    settings: Mapping[str, str] | None = None,
+    *,
+    installation: str = INSTALLATION,
+    install: bool = True,
+    say: Say = to_stderr,
 ) -> Iterator[Stage]:
-    """All of it but the controller's start, which is the caller's; `settings` are the controller's variables."""
-    cli = aws_cli(say)
-    with cluster(crds=[CRDS], say=say) as running, start_aws(running.supervisor, say) as aws, aws.faults() as proxy:
-        vendor = aws.account("111111111111")
-        operator = vendor.create_user("spacelift-operator", "/platform/")
-        vendor.put_user_policy(
-            "spacelift-operator",
-            {"Statement": [{"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"], "Resource": "*"}]},
-        )
+    """All of it but the controller's start, which is the caller's; `settings` are the controller's variables.
+
+    Without `install` definitions and permissions are the caller's to apply. A cluster that is not the sandbox's own
+    is left as it was found.
+    """
+    with ExitStack() as stack:
+        cli = aws_cli(say)
+        say("starting the control plane")
+        running = stack.enter_context(cluster(crds=[CRDS] if install else (), say=say))
+        own = isinstance(running, ControlPlane)
+        namespaces: list[str] = []
+        if not own:
+            stack.enter_context(guest(running, namespaces))
+        say("starting the emulated AWS")
+        address = None if own else os.environ.get("SANDBOX_AWS_ADDRESS")
+        aws = stack.enter_context(start_aws(running.supervisor, say, address=address))
+        proxy = stack.enter_context(aws.faults())
+        operator = operator_of(aws)
         environment = {
             **aws.environment(operator, endpoint=proxy.endpoint),
             "SPACELIFT_AWS_INSTALLATION": installation,
@@ -134,12 +189,30 @@ def set_stage(
             aws=aws,
             proxy=proxy,
             operator=operator,
-            customer=aws.account("222222222222"),
+            customer=aws.account(CUSTOMER),
             controller=Controller(running, environment),
             objects=Objects(running.kubeconfig),
+            image=os.environ.get("SANDBOX_IMAGE", DEFAULT_IMAGE),
+            variables={} if own else aws.place(endpoint=aws.outside),
+            namespaces=namespaces,
         )
-        if not isinstance(running, ControlPlane):
-            yield stage  # its own nodes run the pods
-            return
-        with start_node(running, path=[cli], variables=aws.place()):
-            yield stage
+        if not own:
+            # Names of an earlier use may still be there.
+            stage.prefix = f"{secrets.token_hex(2)}-"
+        if install:
+            stage.controller.install()
+        if isinstance(running, ControlPlane):
+            say("starting the node")
+            stack.enter_context(start_node(running, path=[cli], variables=aws.place()))
+        yield stage
+
+
+def operator_of(aws: Aws) -> Identity:
+    """The user that the operator acts as: it may assume every role that trusts it."""
+    vendor = aws.account(VENDOR)
+    operator = vendor.create_user("spacelift-operator", "/platform/")
+    vendor.put_user_policy(
+        "spacelift-operator",
+        {"Statement": [{"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"], "Resource": "*"}]},
+    )
+    return operator

@@ -1,0 +1,275 @@
+"""The story: what is done, step by step, and what must be seen. Each step is a function that yields what happens."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+
+from sandbox.audit import AuditEvent
+from sandbox.controller import CRDS, MANIFESTS, NAMESPACE, SERVICE_ACCOUNT
+from sandbox.demo import resources
+from sandbox.demo.beats import Beat, Chapter, Check, Command, Output, Prose
+from sandbox.demo.scene import SECRET_TYPE, Scene, parsed
+from sandbox.objects import Object, condition
+from sandbox.process import wait_until
+from sandbox.stage import CUSTOMER, INSTALLATION
+
+Step = Callable[[Scene], Iterator[Beat]]
+
+ROLE = "deploy"
+ROLE_ARN = f"arn:aws:iam::{CUSTOMER}:role/{ROLE}"
+WIDE = f"{INSTALLATION}@*"
+INSTALL = ("apply", "-f", "crds/", "-f", "manifests/controller.yaml")
+CONTROLLER = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
+
+
+def a_stage(scene: Scene) -> Iterator[Beat]:
+    """What is there before anything of the operator's is."""
+    yield Chapter("A cluster and an AWS")
+    version = parsed(scene.ask("version", "--output=json").stdout) or {}
+    server = version.get("serverVersion", {}).get("gitVersion", "")
+    yield Check("A Kubernetes control plane answers", f"{server} at {scene.stage.cluster.server}", bool(server))
+    nodes = scene.ask("get", "nodes", "--no-headers").stdout.splitlines()
+    ready = [line.split()[0] for line in nodes if line.split()[1:2] == ["Ready"]]
+    kind = "" if scene.stage.variables else ", a stand-in that runs containers as processes of this machine"
+    yield Check("A node is ready to run pods", ", ".join(ready) + kind if ready else "no node is Ready", bool(ready))
+    sts = scene.stage.aws.client("sts", scene.stage.operator)
+    caller = sts.get_caller_identity()["Arn"]
+    yield Check("STS knows the operator", f"{caller} at {scene.stage.aws.endpoint}", caller == scene.stage.operator.arn)
+
+
+def the_operator(scene: Scene) -> Iterator[Beat]:
+    """Its definitions, its permissions, its process."""
+    yield Chapter("The operator arrives")
+    yield Command(("kubectl", *INSTALL))
+    files = [f"--filename={CRDS}", f"--filename={MANIFESTS / 'controller.yaml'}"]
+    yield Output(scene.ask("apply", *files, check=True).stdout)
+    scene.ask("wait", "--for=condition=Established", "--timeout=30s", files[0], check=True)
+    scene.stage.controller.start()
+    yield Check(
+        "The controller runs, as its own service account and with nothing more",
+        f"{CONTROLLER}, installation {INSTALLATION}",
+        scene.stage.controller.process.exit_code() is None,
+    )
+    answers = {verb: _may(scene, verb) for verb in ("create", "delete", "get", "list", "watch", "update", "patch")}
+    yield Check(
+        "It may create and delete Secrets, and read none",
+        ", ".join(f"{verb} {answer}" for verb, answer in answers.items()),
+        [verb for verb, answer in answers.items() if answer == "yes"] == ["create", "delete"],
+    )
+
+
+def _may(scene: Scene, verb: str) -> str:
+    return scene.ask("auth", "can-i", verb, "secrets", "--all-namespaces", f"--as={CONTROLLER}").stdout.strip()
+
+
+def no_role_yet(scene: Scene) -> Iterator[Beat]:
+    """An integration without a role says what the role must trust."""
+    yield Chapter("An integration, before there is a role")
+    yield from scene.kubectl("apply", *scene.here, "-f", "-", given=resources.INTEGRATION)
+    yield scene.verdict("prod", "False", "RoleNotSet")
+    external_id = (scene.get("AwsIntegration", "prod") or {}).get("status", {}).get("externalId", "none")
+    yield Check(
+        "Its external ID is made of installation, namespace and name: nobody can pick another's",
+        external_id,
+        external_id == scene.stage.external_id(scene.namespace, "prod"),
+    )
+
+
+def no_access_yet(scene: Scene) -> Iterator[Beat]:
+    """A role that does not exist looks to STS like one that does not trust."""
+    yield Chapter("A role's ARN, before the role exists")
+    patch = json.dumps({"spec": {"roleArn": ROLE_ARN}})
+    yield from _patch(scene, "awsintegration/prod", patch)
+    yield scene.verdict("prod", "False", "AccessDenied")
+
+
+def trusted_too_widely(scene: Scene) -> Iterator[Beat]:
+    """A trust that would serve every namespace is found out."""
+    yield Chapter("The role appears, and trusts too much")
+    wide = scene.stage.trust(WIDE, operator="StringLike")
+    scene.stage.role(wide, ROLE, path="/")
+    yield Prose(
+        f"In account {CUSTOMER} somebody creates role {ROLE}, with a wildcard in its trust policy. The operator "
+        "notices by itself; what it sends to STS it would send on behalf of a namespace that does not exist."
+    )
+    yield Output(json.dumps(wide["Statement"][0]["Condition"]))
+    yield scene.verdict("prod", "False", "OtherExternalIdAccepted")
+
+
+def rightly_trusted(scene: Scene) -> Iterator[Beat]:
+    """The policy from the status is pasted, and verification asked for."""
+    yield Chapter("The trust policy is taken from the status")
+    where = ("prod", *scene.here)
+    arguments = ("get", "awsintegration", *where, "-o", "jsonpath={.status.trustPolicy}")
+    yield Command(("kubectl", *arguments))
+    policy = scene.ask(*arguments, check=True).stdout
+    yield Output(policy)
+    document = parsed(policy)
+    yield Prose("Pasted into the role as it is. An annotation asks for verification now instead of soon.")
+    if document is not None:
+        scene.stage.customer.set_trust(ROLE, document)
+    yield from scene.kubectl("annotate", "awsintegration", *where, "aws.spacelift.io/verify=1")
+    yield from scene.kubectl("wait", "--for=condition=Ready", "awsintegration", *where, "--timeout=30s", check=False)
+    yield scene.verdict("prod", "True", "Verified")
+    probes = (scene.get("AwsIntegration", "prod") or {}).get("status", {}).get("probes", [])
+    results = {probe["name"]: probe["result"] for probe in probes}
+    yield Check(
+        "STS allows its own external ID; none, a sibling's and another installation's are denied",
+        ", ".join(f"{name} {result}" for name, result in results.items()),
+        results == {"Own": "Allowed", "None": "Denied", "Sibling": "Denied", "OtherInstallation": "Denied"},
+    )
+
+
+def a_run(scene: Scene) -> Iterator[Beat]:
+    """A Run with credentials of its own; what its container sees of AWS; what is left of it."""
+    yield Chapter("A Run asks AWS who it is")
+    manifest = resources.run(scene.stage, "whoami", resources.WHO_AM_I)
+    yield from scene.kubectl("create", *scene.here, "-f", "-", given=manifest)
+    running = scene.until("Run", "whoami", lambda run: _phase(run) not in ("Queued", "Preparing")) or {}
+    status = running.get("status", {})
+    run_id, name = status.get("runId", "none"), status.get("secretName", "none")
+    secret = scene.get("Secret", name)
+    keys = sorted((secret or {}).get("data", {}))
+    yield Check(
+        "Run whoami: while it runs, a Secret of its own holds four variables",
+        f"{name}: {', '.join(keys)}" if secret else f"no Secret {name}",
+        keys == ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"],
+    )
+    wait = ("--for=condition=Complete", "run/whoami", *scene.here, f"--timeout={scene.patience:g}s")
+    yield from scene.kubectl("wait", *wait, check=False)
+    arguments = ("logs", f"pod/{status.get('podName')}", *scene.here)
+    yield Command(("kubectl", *arguments))
+    printed = scene.ask(*arguments)
+    yield Output(printed.stdout + printed.stderr)
+    arn = printed.stdout.strip()
+    yield Check(
+        "Run whoami: AWS knows its container by a name that ends in the run ID",
+        f"run ID {run_id}",
+        arn == f"arn:aws:sts::{CUSTOMER}:assumed-role/{ROLE}/{run_id}",
+    )
+    yield _ended(scene, "whoami", "Finished", "Finished")
+    yield from _nothing_left(scene, "whoami", name)
+
+
+def a_run_stopped(scene: Scene) -> Iterator[Beat]:
+    """A Run that is stopped half-way."""
+    yield Chapter("A second Run is stopped half-way")
+    manifest = resources.run(scene.stage, "long", resources.LONG_WORK)
+    yield from scene.kubectl("create", *scene.here, "-f", "-", given=manifest)
+    running = scene.until("Run", "long", lambda run: _phase(run) == "Running")
+    status = (running or {}).get("status", {})
+    name, arn = str(status.get("secretName")), str(status.get("assumedRoleArn"))
+    yield Check(
+        "Run long: runs, with a Secret and a session of its own",
+        f"{_phase(running)} as {arn}",
+        _phase(running) == "Running" and arn.endswith(f"/{status.get('runId')}") and bool(scene.get("Secret", name)),
+    )
+    yield from _watch(scene, f"pod/{name}", "step 3")
+    yield from _patch(scene, "run/long", json.dumps({"spec": {"stop": True}}))
+    scene.until("Run", "long", lambda run: condition(run, "Complete"))
+    yield _ended(scene, "long", "Stopped", "Stopped")
+    yield from _nothing_left(scene, "long", name)
+
+
+def what_remains(scene: Scene) -> Iterator[Beat]:
+    """No live credentials anywhere; the Runs' own accounts of themselves."""
+    yield Chapter("What remains")
+    yield from scene.kubectl("get", "awsintegrations", *scene.here)
+    yield from scene.kubectl("get", "runs", *scene.here)
+    arguments = ("get", "secrets", "--all-namespaces", f"--field-selector=type={SECRET_TYPE}", "--output=name")
+    left = scene.ask(*arguments, check=True).stdout.split()
+    yield Check("No Secret with run credentials is left in the cluster", ", ".join(left) or "none", not left)
+
+
+STORY: tuple[Step, ...] = (
+    a_stage,
+    the_operator,
+    no_role_yet,
+    no_access_yet,
+    trusted_too_widely,
+    rightly_trusted,
+    a_run,
+    a_run_stopped,
+    what_remains,
+)
+
+
+def _patch(scene: Scene, target: str, patch: str) -> Iterator[Command | Output]:
+    return scene.kubectl("patch", target, *scene.here, "--type=merge", "-p", patch)
+
+
+def _watch(scene: Scene, pod: str, until: str) -> Iterator[Beat]:
+    """A pod's log, once it holds a text."""
+    arguments = ("logs", pod, *scene.here)
+    yield Command(("kubectl", *arguments))
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: until in scene.ask(*arguments).stdout, timeout=scene.patience, what="its log", interval=0.25)
+    yield Output(scene.ask(*arguments).stdout)
+
+
+def _phase(run: Object | None) -> str:
+    return str((run or {}).get("status", {}).get("phase", ""))
+
+
+def _ended(scene: Scene, name: str, phase: str, reason: str) -> Check:
+    run = scene.get("Run", name)
+    said = condition(run, "Succeeded")
+    return Check(
+        f"Run {name}: its phase is {phase}",
+        f"{_phase(run)}, {said.get('reason', 'no reason')}: {said.get('message', '')}",
+        _phase(run) == phase and said.get("reason") == reason,
+    )
+
+
+def _nothing_left(scene: Scene, run: str, secret: str) -> Iterator[Beat]:
+    """The Secret is gone, and went before the Run's end was told, as far as the cluster lets that be seen."""
+    answer = scene.ask("get", "secret", secret, *scene.here)
+    yield Check(
+        f"Run {run}: its Secret is gone",
+        answer.stderr.strip() or f"{secret} is still there",
+        "NotFound" in answer.stderr,
+    )
+    if scene.stage.cluster.audit_log is None:
+        yield Prose("This cluster's audit log cannot be read from here, so in which order things went is not shown.")
+        return
+    entries = written(scene.audit(lambda entries: deleted_before_the_end(written(entries, run, secret))), run, secret)
+    yield Prose("All that the controller wrote for it, from the API server's audit log:")
+    yield Output("\n".join(_entry(event) for event in entries))
+    yield Check(
+        f"Run {run}: the Secret's deletion was answered before the end was written",
+        order_of(entries),
+        deleted_before_the_end(entries),
+    )
+
+
+def written(entries: list[AuditEvent], run: str, child: str) -> list[AuditEvent]:
+    """The controller's writes to a Run, and to the pod and Secret named `child`; Events apart."""
+    return [
+        event
+        for event in entries
+        if event.user == CONTROLLER
+        and event.verb in ("create", "patch", "update", "delete")
+        and (event.resource, event.name) in (("runs", run), ("pods", child), ("secrets", child))
+    ]
+
+
+def deleted_before_the_end(entries: list[AuditEvent]) -> bool:
+    """Whether the last write to the Run's status came in after the Secret's deletion was answered."""
+    ends = [event for event in entries if (event.resource, event.subresource) == ("runs", "status")]
+    deletions = [event for event in entries if (event.resource, event.verb) == ("secrets", "delete")]
+    return bool(ends and deletions) and deletions[-1].code == 200 and deletions[-1].completed <= ends[-1].received
+
+
+def order_of(entries: list[AuditEvent]) -> str:
+    """The two moments that count, in words."""
+    deletions = [event for event in entries if (event.resource, event.verb) == ("secrets", "delete")]
+    ends = [event for event in entries if (event.resource, event.subresource) == ("runs", "status")]
+    if not deletions or not ends:
+        return "one of the two is not in the audit log"
+    gap = (ends[-1].received - deletions[-1].completed).total_seconds() * 1000
+    return f"deleted at {deletions[-1].completed:%H:%M:%S.%f}, the end written {gap:.1f} ms later"
+
+
+def _entry(event: AuditEvent) -> str:
+    what = f"{event.resource}/{event.name}{event.subresource and '/' + event.subresource}"
+    return f"{event.completed:%H:%M:%S.%f}"[:-3] + f"  {event.verb:<7} {what:<50} {event.code}"
