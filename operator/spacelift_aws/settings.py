@@ -37,11 +37,15 @@ class Settings(BaseSettings):
     probes_per_second: float = Field(default=50.0, gt=0, le=300)
     """STS calls a second that verify trust, shared fairly among namespaces; AWS grants an account 600 a second."""
 
+    sts_timeout: Seconds = timedelta(seconds=10)
+    """How long one attempt of a call of STS may take; there are two."""
+
     confirm_after: Seconds = timedelta(minutes=2)
     """How long after a first failed round a verified integration is asked again before it loses its verification."""
 
     retry_first: Seconds = timedelta(seconds=2)
-    """First delay before trust that was found wanting is verified again; doubled each time up to `retry_last`."""
+    """First delay before trust that was found wanting, or that STS did not speak about, is verified again; doubled
+    each time, where it was found wanting up to `retry_last`."""
 
     retry_last: Seconds = timedelta(minutes=1)
     """Longest delay in the first minutes."""

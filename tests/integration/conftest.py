@@ -8,6 +8,7 @@ from sandbox.stage import Stage, set_stage
 
 SETTINGS = {
     # Minutes become seconds, so that tests see what comes after them. What is tested stays the same.
+    "SPACELIFT_AWS_STS_TIMEOUT": "4",
     "SPACELIFT_AWS_CONFIRM_AFTER": "3",
     "SPACELIFT_AWS_RETRY_FIRST": "0.5",
     "SPACELIFT_AWS_RETRY_LAST": "2",

@@ -1,4 +1,4 @@
-"""Every verdict on a role's trust, reached on purpose: an STS that evaluates trust policies, and a fault proxy before it.
+"""Every verdict on a role's trust, reached on purpose: an STS that evaluates trust policies, behind a fault proxy.
 
 The reasons that need nothing but an integration and a role are reached all at once, by one fixture; what follows from
 them is asked by a test each.

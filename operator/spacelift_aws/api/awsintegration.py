@@ -217,7 +217,7 @@ class ProbeName(StrEnum):
     OTHER_INSTALLATION = "OtherInstallation"
 
 
-class ProbeResult(StrEnum):
+class ProbeAnswer(StrEnum):
     """What STS answered to a probe."""
 
     ALLOWED = "Allowed"
@@ -232,7 +232,7 @@ class Probe(Model):
     """The external ID that was sent. Own: this integration's, which must be allowed. None: none at all. Sibling: that
     of a namespace that does not exist. OtherInstallation: that of a cluster that does not exist. The last three must
     be denied."""
-    result: ProbeResult
+    result: ProbeAnswer
     """Whether the role could be assumed so. Unknown: STS could not be asked, or answered something else."""
     time: Time
     """When STS answered."""

@@ -28,6 +28,8 @@ class TrustVerifiedReason(StrEnum):
     SOURCE_IDENTITY_DENIED = "SourceIdentityDenied"
     REGION_DISABLED = "RegionDisabled"
     INVALID_SESSION_POLICY = "InvalidSessionPolicy"
+    INVALID_REQUEST = "InvalidRequest"
+    """STS takes a parameter for malformed: a role's ARN of another partition, say."""
 
     NO_IDENTITY = "NoIdentity"
     NOT_VERIFIABLE = "NotVerifiable"

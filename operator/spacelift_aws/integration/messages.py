@@ -1,12 +1,13 @@
 """The sentences of condition `TrustVerified`: what is the matter, and what to write where. Pure."""
 
+from spacelift_aws.api.awsintegration import ProbeName
 from spacelift_aws.aws import policies
 from spacelift_aws.aws.arns import account_of, parse_role_arn, partition_of
 from spacelift_aws.aws.console import account_settings_url
 from spacelift_aws.aws.errors import StsError
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.integration.probes import ProbeResult
-from spacelift_aws.integration.question import Probe, TrustQuestion
+from spacelift_aws.integration.question import TrustQuestion
 
 _SILENCE = " (Nothing could be asked of STS since "
 
@@ -65,8 +66,8 @@ def external_id_not_required(question: TrustQuestion, identity: Identity, result
 def other_external_id_accepted(question: TrustQuestion, identity: Identity, results: list[ProbeResult]) -> str:
     """The role is open to a pattern of external IDs."""
     whose = {
-        Probe.SIBLING: f"another namespace ({question.sibling_external_id})",
-        Probe.OTHER_INSTALLATION: f"another installation ({question.other_installation_external_id})",
+        ProbeName.SIBLING: f"another namespace ({question.sibling_external_id})",
+        ProbeName.OTHER_INSTALLATION: f"another installation ({question.other_installation_external_id})",
     }
     accepted = " and of ".join(whose[result.probe] + _by_tags(result) for result in results)
     installation, namespace, _ = question.external_id.split("@", 2)

@@ -9,12 +9,12 @@ hole is the graver finding.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
+from spacelift_aws.api.awsintegration import ProbeAnswer, ProbeName
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
-from spacelift_aws.integration.question import Probe, ProbeCall, TrustQuestion, negative_calls, own_calls
+from spacelift_aws.integration.question import ProbeCall, TrustQuestion, negative_calls, own_calls
 
 _HIDES_THE_REST = frozenset(
     {
@@ -27,20 +27,12 @@ _HIDES_THE_REST = frozenset(
 )
 
 
-class Answer(StrEnum):
-    """What a probe was answered."""
-
-    ALLOWED = "Allowed"
-    DENIED = "Denied"
-    UNKNOWN = "Unknown"
-
-
 @dataclass(frozen=True)
 class ProbeResult:
     """One probe's answer. `failure` is STS's refusal; a probe that was not asked has none, and no request ID."""
 
-    probe: Probe
-    answer: Answer
+    probe: ProbeName
+    answer: ProbeAnswer
     at: datetime
     request_id: str | None = None
     failure: StsError | None = None
@@ -74,11 +66,11 @@ async def ask(
     own: ProbeResult | None = None
     for call in own_calls(question):
         own = await _ask_one(sts, call, lane, urgent, now)
-        if own.answer is not Answer.ALLOWED:
+        if own.answer is not ProbeAnswer.ALLOWED:
             break
     assert own is not None  # noqa: S101 - there is always one positive call
     if own.failure is not None and own.failure.kind in _HIDES_THE_REST:
-        negatives = tuple(ProbeResult(call.probe, Answer.UNKNOWN, own.at) for call in negative_calls(question))
+        negatives = tuple(ProbeResult(call.probe, ProbeAnswer.UNKNOWN, own.at) for call in negative_calls(question))
     else:
         negatives = tuple([await _ask_one(sts, call, lane, urgent, now) for call in negative_calls(question)])
     return Round(own, negatives, now())
@@ -86,8 +78,8 @@ async def ask(
 
 def unasked(question: TrustQuestion, failure: StsError, at: datetime) -> Round:
     """The round of an operator that has no identity to ask with."""
-    own = ProbeResult(Probe.OWN, Answer.UNKNOWN, at, failure=failure)
-    return Round(own, tuple(ProbeResult(call.probe, Answer.UNKNOWN, at) for call in negative_calls(question)), at)
+    own = ProbeResult(ProbeName.OWN, ProbeAnswer.UNKNOWN, at, failure=failure)
+    return Round(own, tuple(ProbeResult(call.probe, ProbeAnswer.UNKNOWN, at) for call in negative_calls(question)), at)
 
 
 async def _ask_one(
@@ -97,23 +89,23 @@ async def _ask_one(
         # The session is dropped where it stands: nothing of it is kept but the request's ID.
         request_id = (await sts.probe(call.request, lane, urgent=urgent())).request_id
     except StsError as error:
-        answer = _answer_of_own(error) if call.probe is Probe.OWN else _answer_of_negative(error)
+        answer = _answer_of_own(error) if call.probe is ProbeName.OWN else _answer_of_negative(error)
         return ProbeResult(call.probe, answer, now(), error.request_id, error, call.proposed)
-    return ProbeResult(call.probe, Answer.ALLOWED, now(), request_id, None, call.proposed)
+    return ProbeResult(call.probe, ProbeAnswer.ALLOWED, now(), request_id, None, call.proposed)
 
 
-def _answer_of_own(error: StsError) -> Answer:
-    return Answer.UNKNOWN if error.kind.is_ours else Answer.DENIED
+def _answer_of_own(error: StsError) -> ProbeAnswer:
+    return ProbeAnswer.UNKNOWN if error.kind.is_ours else ProbeAnswer.DENIED
 
 
-def _answer_of_negative(error: StsError) -> Answer:
+def _answer_of_negative(error: StsError) -> ProbeAnswer:
     """Only `AccessDenied` for `sts:AssumeRole` itself is a denial.
 
     These probes ask for no tags and no source identity. If STS misses just the permission for those, which the
     operator's own session then passes on, `sts:AssumeRole` was allowed.
     """
     if error.kind is Failure.ACCESS_DENIED:
-        return Answer.DENIED
+        return ProbeAnswer.DENIED
     if error.kind in (Failure.TAG_SESSION_DENIED, Failure.SOURCE_IDENTITY_DENIED):
-        return Answer.ALLOWED
-    return Answer.UNKNOWN
+        return ProbeAnswer.ALLOWED
+    return ProbeAnswer.UNKNOWN

@@ -1,14 +1,14 @@
 """What is asked of STS to learn whether a role's trust is right. Pure.
 
-A verdict belongs to a question: whatever changes in a spec and is no part of the question leaves the verdict alone.
+A verdict belongs to a question: a change of the spec that asks nothing else has the trust verified again, but the
+verdict stands meanwhile.
 """
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.api.awsintegration import AwsIntegration, ProbeName
 from spacelift_aws.aws import policies
 from spacelift_aws.aws.arns import partition_of
 from spacelift_aws.aws.sts import AssumeRoleRequest
@@ -22,15 +22,6 @@ NEGATIVE_DURATION: Final = 900
 
 _NO_NAMESPACE: Final = "this-namespace-cannot-exist-because-its-name-is-longer-than-63-characters"
 _NO_INSTALLATION: Final = "this-installation-cannot-exist-because-its-name-is-longer-than-63-characters"
-
-
-class Probe(StrEnum):
-    """The four probes, in the order in which they are asked and shown."""
-
-    OWN = "Own"
-    NONE = "None"
-    SIBLING = "Sibling"
-    OTHER_INSTALLATION = "OtherInstallation"
 
 
 @dataclass(frozen=True)
@@ -65,7 +56,7 @@ class TrustQuestion:
 class ProbeCall:
     """One call of STS. `proposed` tells the positive probe for Runs of type `Proposed` from the ordinary one."""
 
-    probe: Probe
+    probe: ProbeName
     request: AssumeRoleRequest
     proposed: bool = False
 
@@ -122,7 +113,7 @@ def own_calls(question: TrustQuestion) -> tuple[ProbeCall, ...]:
     kinds = [(question.policies, False)]
     if question.proposed is not None:
         kinds.append((question.proposed, True))
-    return tuple(ProbeCall(Probe.OWN, _own_request(question, kind), proposed) for kind, proposed in kinds)
+    return tuple(ProbeCall(ProbeName.OWN, _own_request(question, kind), proposed) for kind, proposed in kinds)
 
 
 def negative_calls(question: TrustQuestion) -> tuple[ProbeCall, ...]:
@@ -140,15 +131,15 @@ def negative_calls(question: TrustQuestion) -> tuple[ProbeCall, ...]:
             ),
         )
         for probe, sent in (
-            (Probe.NONE, None),
-            (Probe.SIBLING, question.sibling_external_id),
-            (Probe.OTHER_INSTALLATION, question.other_installation_external_id),
+            (ProbeName.NONE, None),
+            (ProbeName.SIBLING, question.sibling_external_id),
+            (ProbeName.OTHER_INSTALLATION, question.other_installation_external_id),
         )
     )
 
 
 def _own_request(question: TrustQuestion, kind: SessionPolicies) -> AssumeRoleRequest:
-    session_name = _session_name(question, Probe.OWN)
+    session_name = _session_name(question, ProbeName.OWN)
     inline, arns = kind.inline, kind.arns
     # An explicit deny wins wherever it stands: inline where that place is free, else beside the user's policies.
     if inline is None:
@@ -168,8 +159,8 @@ def _own_request(question: TrustQuestion, kind: SessionPolicies) -> AssumeRoleRe
     )
 
 
-def _session_name(question: TrustQuestion, probe: Probe) -> str:
+def _session_name(question: TrustQuestion, probe: ProbeName) -> str:
     """At least as long as a run ID, so that the positive probe's tags take as much of the packed size as a Run's."""
-    words = {Probe.OTHER_INSTALLATION: "other-installation"}.get(probe, probe.lower())
+    words = {ProbeName.OTHER_INSTALLATION: "other-installation"}.get(probe, probe.lower())
     digest = hashlib.sha256(question.external_id.encode()).hexdigest()[:10]
     return f"{PROBE_PREFIX}{words}-{digest}"

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any, Protocol
 
 from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
@@ -77,6 +78,8 @@ class _State:
 
     uid: str
     history: History | None = None
+    generation: int = 0
+    """That of the spec that the last verification was about."""
     answered: str | None = None
     """The value of the annotation that asked for the last verification."""
     announced: tuple[str, str] | None = None
@@ -233,8 +236,10 @@ class IntegrationReconciler:
 
     @staticmethod
     def _is_asked_for(state: _State, integration: AwsIntegration) -> bool:
-        asked = integration.metadata.annotations.get(ANNOTATION_VERIFY)
-        return asked is not None and asked != state.answered
+        """By a change of the spec, whatever it is about, or by a new value of the annotation."""
+        metadata = integration.metadata
+        asked = metadata.annotations.get(ANNOTATION_VERIFY)
+        return metadata.generation != state.generation or (asked is not None and asked != state.answered)
 
     async def _verify(
         self, key: Key, state: _State, integration: AwsIntegration, question: TrustQuestion, identity: Identity
@@ -249,6 +254,7 @@ class IntegrationReconciler:
         if verdict.reason == Reason.NO_IDENTITY:
             self._identity.doubt()
         state.history = histories.fold(history, asked, verdict, identity.principal_id, self._draw)
+        state.generation = integration.metadata.generation
         state.answered = integration.metadata.annotations.get(ANNOTATION_VERIFY)
         self._awaited.discard(key)
         logger.info("AwsIntegration %s/%s: %s", *key, verdict.reason)
@@ -278,7 +284,7 @@ class IntegrationReconciler:
             self._settings.suggested_policies,
             self._clock(),
         )
-        patch = status.changes(integration.status, status.desired_status(known))
+        patch = status_patch(integration.status, status.desired_status(known))
         if patch:
             version = integration.metadata.resource_version
             try:

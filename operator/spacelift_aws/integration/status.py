@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatus
-from spacelift_aws.api.meta import Condition, format_time
+from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatus, Probe
+from spacelift_aws.api.conditions import with_condition
+from spacelift_aws.api.meta import Condition, ConditionStatus, format_time
 from spacelift_aws.api.reasons import ConditionType, ReadyReason
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws import policies
@@ -17,12 +18,9 @@ from spacelift_aws.integration import messages
 from spacelift_aws.integration.history import History, next_time
 from spacelift_aws.integration.probes import ProbeResult
 from spacelift_aws.integration.question import TrustQuestion, external_id_of
-from spacelift_aws.integration.verdict import Truth, Verdict
+from spacelift_aws.integration.verdict import Verdict
 
 TRUST_VERIFIED, READY = ConditionType.TRUST_VERIFIED, ConditionType.READY
-
-WireStatus = dict[str, Any]
-"""A status as the API has it: JSON with camelCase names, without nulls."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +35,29 @@ class Knowledge:
     now: datetime
 
 
-def desired_status(known: Knowledge) -> WireStatus:
-    """What the status should be. It is the same for the same knowledge: `now` shows only where a condition turns."""
+def desired_status(known: Knowledge) -> AwsIntegrationStatus:
+    """What the status should be; the workers' words in it stay.
+
+    It is the same for the same knowledge: `now` shows only where a condition turns.
+    """
     integration, history = known.integration, known.history
-    status: WireStatus = {
-        "observedGeneration": integration.metadata.generation,
-        "externalId": external_id_of(integration, known.installation),
-        "conditions": _conditions(known),
-    }
+    status = AwsIntegrationStatus(
+        observed_generation=integration.metadata.generation,
+        external_id=external_id_of(integration, known.installation),
+        conditions=_conditions(known),
+        workers=integration.status.workers,
+    )
     if not integration.spec.generate_credentials_in_worker:
-        status.update(_our_side(known))
-    if history is not None:
-        status["probes"] = [_probe(result) for result in history.probes]
-        status["lastVerifiedTime"] = history.verified_at
-        status["nextVerifyTime"] = next_time(history, integration.spec.verify_every)
-    return _wire(AwsIntegrationStatus.model_validate(status))
-
-
-def changes(current: AwsIntegrationStatus, desired: WireStatus) -> WireStatus:
-    """The merge patch from one status to the other, empty if there is nothing to change; `workers` are the workers'."""
-    before = _wire(current)
-    patch = {key: value for key, value in desired.items() if before.get(key) != value}
-    return patch | {key: None for key in before if key not in desired}
+        status = status.model_copy(update=_our_side(known))
+    if history is None:
+        return status
+    return status.model_copy(
+        update={
+            "probes": tuple(_probe(result) for result in history.probes),
+            "last_verified_time": history.verified_at,
+            "next_verify_time": next_time(history, integration.spec.verify_every),
+        }
+    )
 
 
 def displayed_verdict(known: Knowledge) -> Verdict:
@@ -80,7 +79,8 @@ def displayed_verdict(known: Knowledge) -> Verdict:
 
 def remembered(integration: AwsIntegration, question: TrustQuestion, external_id: str) -> History:
     """The history that an earlier process left in the status, for what is shown; nothing is issued on its word."""
-    status, history = integration.status, History(question)
+    status = integration.status
+    history = History(question, principal_id=status.principal_id)
     condition = status.condition(TRUST_VERIFIED)
     if (
         condition is None
@@ -95,19 +95,10 @@ def remembered(integration: AwsIntegration, question: TrustQuestion, external_id
         messages.without_silence(condition.message),
         condition.last_transition_time,
     )
-    return History(
-        question,
-        verdict=verdict,
-        verified_at=status.last_verified_time,
-        principal_id=status.principal_id,
-    )
+    return replace(history, verdict=verdict, verified_at=status.last_verified_time)
 
 
-def _wire(status: AwsIntegrationStatus) -> WireStatus:
-    return status.model_dump(by_alias=True, exclude_none=True, mode="json", exclude={"workers"})
-
-
-def _our_side(known: Knowledge) -> WireStatus:
+def _our_side(known: Knowledge) -> dict[str, Any]:
     """What the role must be told of the operator, and the operator of the role."""
     spec, identity = known.integration.spec, known.identity
     external_id = external_id_of(known.integration, known.installation)
@@ -119,15 +110,15 @@ def _our_side(known: Knowledge) -> WireStatus:
     wizard = not extra and spec.duration_seconds <= WIZARD_MAX_DURATION
     return {
         "principal": principal,
-        "principalId": identity.principal_id,
-        "trustPolicyStatement": policies.readable(policies.trust_statement(principal, external_id, extra)),
-        "trustPolicy": policies.readable(policies.trust_policy(principal, external_id, extra)),
-        "callerPolicyStatement": policies.readable(policies.caller_statement(role, extra)),
-        "createRoleUrl": create_role_url(principal, external_id, known.suggested_policies) if wizard else None,
+        "principal_id": identity.principal_id,
+        "trust_policy_statement": policies.readable(policies.trust_statement(principal, external_id, extra)),
+        "trust_policy": policies.readable(policies.trust_policy(principal, external_id, extra)),
+        "caller_policy_statement": policies.readable(policies.caller_statement(role, extra)),
+        "create_role_url": create_role_url(principal, external_id, known.suggested_policies) if wizard else None,
     }
 
 
-def _conditions(known: Knowledge) -> list[WireStatus | Condition]:
+def _conditions(known: Knowledge) -> tuple[Condition, ...]:
     verdict = displayed_verdict(known)
     usable = verdict.is_good or verdict.reason == Reason.NOT_VERIFIABLE
     if verdict.is_good:
@@ -136,28 +127,20 @@ def _conditions(known: Knowledge) -> list[WireStatus | Condition]:
         why, text = str(ReadyReason.WORKER_MODE), "Runs may use this integration through their worker pools."
     else:
         why, text = str(verdict.reason), "No Run is issued credentials: condition TrustVerified says why."
-    others = [
-        condition for condition in known.integration.status.conditions if condition.type not in (TRUST_VERIFIED, READY)
-    ]
-    return [
-        _condition(known, READY, "True" if usable else "False", why, text),
-        _condition(known, TRUST_VERIFIED, verdict.status, str(verdict.reason), verdict.message),
-        *others,
-    ]
+    ready = _condition(known, READY, "True" if usable else "False", why, text)
+    trust = _condition(known, TRUST_VERIFIED, verdict.status, str(verdict.reason), verdict.message)
+    return with_condition(with_condition(known.integration.status.conditions, ready), trust)
 
 
-def _condition(known: Knowledge, type_: str, status: Truth, reason: str, message: str) -> WireStatus:
-    """A condition whose transition time moves only when its status does."""
-    before = known.integration.status.condition(type_)
-    turned = before is None or before.status != status
-    return {
-        "type": type_,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "observedGeneration": known.integration.metadata.generation,
-        "lastTransitionTime": known.now if turned or before is None else before.last_transition_time,
-    }
+def _condition(known: Knowledge, type_: str, status: ConditionStatus, reason: str, message: str) -> Condition:
+    return Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=known.now,
+        observed_generation=known.integration.metadata.generation,
+    )
 
 
 def _role_not_set(known: Knowledge) -> str:
@@ -168,11 +151,11 @@ def _role_not_set(known: Knowledge) -> str:
     return messages.ROLE_NOT_SET
 
 
-def _probe(result: ProbeResult) -> WireStatus:
-    return {
-        "name": result.probe,
-        "result": result.answer,
-        "time": result.at,
-        "requestId": result.request_id,
-        "message": result.failure.message if result.failure else None,
-    }
+def _probe(result: ProbeResult) -> Probe:
+    return Probe(
+        name=result.probe,
+        result=result.answer,
+        time=result.at,
+        request_id=result.request_id,
+        message=result.failure.message if result.failure else None,
+    )

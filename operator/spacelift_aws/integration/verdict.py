@@ -6,27 +6,24 @@ The checks run in the order of the reasons; the first that finds something wins.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
+from spacelift_aws.api.awsintegration import ProbeAnswer, ProbeName
+from spacelift_aws.api.meta import ConditionStatus
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws.errors import Failure
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.policies import SET_SOURCE_IDENTITY, TAG_SESSION
 from spacelift_aws.integration import messages
-from spacelift_aws.integration.probes import Answer, ProbeResult, Round
-from spacelift_aws.integration.question import Probe, TrustQuestion
-
-INVALID_REQUEST: Final = "InvalidRequest"
-"""STS takes a parameter for malformed: a role's ARN of another partition, say."""
-
-Truth = Literal["True", "False", "Unknown"]
+from spacelift_aws.integration.probes import ProbeResult, Round
+from spacelift_aws.integration.question import TrustQuestion
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What condition `TrustVerified` says, and when that was found."""
 
-    status: Truth
+    status: ConditionStatus
     reason: str
     message: str
     at: datetime
@@ -51,7 +48,7 @@ class Evidence:
         return failure is not None and failure.kind is kind
 
 
-Finding = tuple[Truth, str, str]
+Finding = tuple[ConditionStatus, str, str]
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -70,7 +67,7 @@ def _access_denied(evidence: Evidence) -> Finding | None:
 
 
 def _external_id_not_required(evidence: Evidence) -> Finding | None:
-    allowed = _allowed(evidence, Probe.NONE)
+    allowed = _allowed(evidence, ProbeName.NONE)
     if not allowed:
         return None
     text = messages.external_id_not_required(evidence.question, evidence.identity, allowed[0])
@@ -78,7 +75,7 @@ def _external_id_not_required(evidence: Evidence) -> Finding | None:
 
 
 def _other_external_id_accepted(evidence: Evidence) -> Finding | None:
-    allowed = _allowed(evidence, Probe.SIBLING, Probe.OTHER_INSTALLATION)
+    allowed = _allowed(evidence, ProbeName.SIBLING, ProbeName.OTHER_INSTALLATION)
     if not allowed:
         return None
     text = messages.other_external_id_accepted(evidence.question, evidence.identity, allowed)
@@ -105,13 +102,13 @@ def _refused_for_what_only_own_carries(evidence: Evidence) -> Finding | None:
             text = messages.invalid_session_policy(question, failure, proposed=own.proposed)
             return "False", Reason.INVALID_SESSION_POLICY, text
         case Failure.INVALID_REQUEST:
-            return "False", INVALID_REQUEST, messages.invalid_request(question, evidence.identity, failure)
+            return "False", Reason.INVALID_REQUEST, messages.invalid_request(question, evidence.identity, failure)
         case _:
             return None
 
 
 def _nothing_learnt(evidence: Evidence) -> Finding | None:
-    unknown = [result for result in evidence.round.results if result.answer is Answer.UNKNOWN]
+    unknown = [result for result in evidence.round.results if result.answer is ProbeAnswer.UNKNOWN]
     if not unknown:
         return None
     for result in unknown:
@@ -129,5 +126,5 @@ _CHECKS: Final[tuple[Callable[[Evidence], Finding | None], ...]] = (
 )
 
 
-def _allowed(evidence: Evidence, *probes: Probe) -> list[ProbeResult]:
-    return [r for r in evidence.round.negatives if r.probe in probes and r.answer is Answer.ALLOWED]
+def _allowed(evidence: Evidence, *probes: ProbeName) -> list[ProbeResult]:
+    return [r for r in evidence.round.negatives if r.probe in probes and r.answer is ProbeAnswer.ALLOWED]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from spacelift_aws.api.awsintegration import AwsIntegration, NamespacesFrom, ProbeName, ProbeResult, SessionPolicies
+from spacelift_aws.api.awsintegration import AwsIntegration, NamespacesFrom, ProbeAnswer, ProbeName, SessionPolicies
 from spacelift_aws.api.run import Delivery, MaskLogs, Phase, Run, RunType
 
 METADATA: dict[str, Any] = {
@@ -146,7 +146,7 @@ def test_a_full_integration_is_the_same_after_a_round_trip() -> None:
     assert AwsIntegration.model_validate(wire(full)) == full
     assert wire(full)["spec"]["allowedNamespaces"]["from"] == "Selector"
     assert full.status.probes[0].name is ProbeName.NONE
-    assert full.status.workers[0].probes[0].result is ProbeResult.DENIED
+    assert full.status.workers[0].probes[0].result is ProbeAnswer.DENIED
 
 
 def test_phases_are_ranked_in_time_and_the_ends_are_equal() -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from spacelift_aws.api.awsintegration import ProbeAnswer, ProbeName
+from spacelift_aws.api.meta import ConditionStatus
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.integration.history import Draw, History, Schedule, fold, impatient, next_time
-from spacelift_aws.integration.probes import Answer, ProbeResult, Round
-from spacelift_aws.integration.question import Probe, question_of
-from spacelift_aws.integration.verdict import Truth, Verdict
+from spacelift_aws.integration.probes import ProbeResult, Round
+from spacelift_aws.integration.question import question_of
+from spacelift_aws.integration.verdict import Verdict
 
 DAY = timedelta(hours=24)
 SCHEDULE = Schedule()
@@ -27,11 +29,11 @@ class Story:
         self.history = History(question)
         self.draw = Draw(schedule, Random(1))
 
-    def round(self, status: Truth, reason: str = "Any", principal_id: str = "AROAOP") -> "Story":
+    def round(self, status: ConditionStatus, reason: str = "Any", principal_id: str = "AROAOP") -> "Story":
         verdict = Verdict(status, reason, f"{reason} at {self.clock.now}", self.clock.now)
-        answer = {"True": Answer.ALLOWED, "False": Answer.DENIED, "Unknown": Answer.UNKNOWN}[status]
+        answer = {"True": ProbeAnswer.ALLOWED, "False": ProbeAnswer.DENIED, "Unknown": ProbeAnswer.UNKNOWN}[status]
         failure = None if status == "True" else StsError(Failure.RETRYING, reason, reason)
-        own = ProbeResult(Probe.OWN, answer, self.clock.now, failure=failure)
+        own = ProbeResult(ProbeName.OWN, answer, self.clock.now, failure=failure)
         self.history = fold(self.history, Round(own, (), self.clock.now), verdict, principal_id, self.draw)
         return self
 
@@ -98,7 +100,7 @@ def test_silence_neither_feeds_nor_ends_a_doubt(story: Story) -> None:
 
 
 @pytest.mark.parametrize("status", ["True", "False"])
-def test_silence_never_replaces_a_verdict(story: Story, status: Truth) -> None:
+def test_silence_never_replaces_a_verdict(story: Story, status: ConditionStatus) -> None:
     story.round(status, "Before")
     shown, probes = story.shown, story.history.probes
     since = story.later(hours=1).clock.now

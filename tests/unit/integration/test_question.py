@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from spacelift_aws.api.awsintegration import ProbeName
 from spacelift_aws.integration.question import (
-    Probe,
     external_id_of,
     negative_calls,
     other_installation_external_id,
@@ -176,7 +176,7 @@ def test_negative_probes_are_bare(kit: Any) -> None:
     question = question_of(integration, "demo")
     assert question is not None
     calls = negative_calls(question)
-    assert [call.probe for call in calls] == [Probe.NONE, Probe.SIBLING, Probe.OTHER_INSTALLATION]
+    assert [call.probe for call in calls] == [ProbeName.NONE, ProbeName.SIBLING, ProbeName.OTHER_INSTALLATION]
     assert [call.request.external_id for call in calls] == [
         None,
         sibling_external_id("demo", "team", "deploy"),

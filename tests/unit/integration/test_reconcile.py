@@ -221,14 +221,23 @@ async def test_another_spec_is_another_question(world: World) -> None:
     assert world.shown().status.observed_generation == 2
 
 
-async def test_a_change_that_asks_nothing_else_only_moves_the_generation(world: World) -> None:
+async def test_a_change_that_asks_nothing_else_verifies_too_and_the_verdict_stands_meanwhile(world: World) -> None:
     await world.look()
     world.sts.external_ids()
-    world.edit(allowedStacks=["prod"])
+    world.edit(verifyEvery="48h")
+    assert world.reconciler.may_issue(world.shown())
+    world.trust = deny
+    await world.look()
+    assert len(world.sts.external_ids()) == 1
+    assert world.shown().status.observed_generation == 2
+    assert world.reason() == ("True", "Verified")
+    assert world.reconciler.may_issue(world.shown())
+    world.trust = world.kit.strict
+    world.kit.clock.pass_(seconds=120)
+    await world.look()
+    world.sts.external_ids()
     await world.look()
     assert world.sts.external_ids() == []
-    assert world.shown().status.observed_generation == 2
-    assert world.reconciler.may_issue(world.shown())
 
 
 async def test_a_spec_that_changes_while_sts_is_asked_is_asked_about_next(world: World) -> None:

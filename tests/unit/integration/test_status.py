@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatus
+from spacelift_aws.api.patch import status_patch, wire
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.integration.history import Draw, History, Schedule, fold
 from spacelift_aws.integration.probes import ask
 from spacelift_aws.integration.question import question_of
-from spacelift_aws.integration.status import Knowledge, changes, desired_status, displayed_verdict, remembered
+from spacelift_aws.integration.status import Knowledge, desired_status, displayed_verdict, remembered
 from spacelift_aws.integration.verdict import Evidence, judge
 
 PRINCIPAL = "arn:aws:iam::111122223333:role/op"
@@ -31,6 +32,11 @@ OURS = {
 
 def known(kit: Any, integration: AwsIntegration, history: History | None = None, who: Identity = IDENTITY) -> Knowledge:
     return Knowledge(integration, "demo", who, history, ("PowerUserAccess",), kit.clock.now)
+
+
+def shown_status(known: Knowledge) -> dict[str, Any]:
+    """The status as the API has it."""
+    return wire(desired_status(known))
 
 
 async def after_a_round(kit: Any, integration: AwsIntegration, trust: Any = None) -> History:
@@ -51,7 +57,7 @@ def with_status(integration: AwsIntegration, status: dict[str, Any]) -> AwsInteg
 
 
 def test_everything_needed_to_create_the_role_is_there_before_the_role(kit: Any) -> None:
-    status = desired_status(known(kit, kit.integration(roleArn=None)))
+    status = shown_status(known(kit, kit.integration(roleArn=None)))
     assert status["externalId"] == "demo@team@deploy"
     assert status["principal"] == PRINCIPAL
     assert status["principalId"] == "AROAOP"
@@ -67,7 +73,7 @@ def test_everything_needed_to_create_the_role_is_there_before_the_role(kit: Any)
 
 
 def test_tags_and_source_identity_show_on_both_sides_and_take_the_wizard_away(kit: Any) -> None:
-    status = desired_status(known(kit, kit.integration(tagAssumeRole=True, sourceIdentity=True)))
+    status = shown_status(known(kit, kit.integration(tagAssumeRole=True, sourceIdentity=True)))
     actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
     assert json.loads(status["trustPolicyStatement"])["Action"] == actions
     assert json.loads(status["callerPolicyStatement"]) == {
@@ -79,13 +85,13 @@ def test_tags_and_source_identity_show_on_both_sides_and_take_the_wizard_away(ki
 
 
 def test_the_wizard_cannot_do_more_than_an_hour(kit: Any) -> None:
-    assert "createRoleUrl" not in desired_status(known(kit, kit.integration(durationSeconds=3601)))
+    assert "createRoleUrl" not in shown_status(known(kit, kit.integration(durationSeconds=3601)))
 
 
 async def test_a_verified_integration(kit: Any) -> None:
     integration = kit.integration()
     history = await after_a_round(kit, integration)
-    status = desired_status(known(kit, integration, history))
+    status = shown_status(known(kit, integration, history))
     assert [(p["name"], p["result"]) for p in status["probes"]] == [
         ("Own", "Allowed"),
         ("None", "Denied"),
@@ -114,24 +120,24 @@ async def test_a_verified_integration(kit: Any) -> None:
 async def test_the_same_knowledge_gives_the_same_status_later(kit: Any) -> None:
     integration = kit.integration()
     history = await after_a_round(kit, integration)
-    status = desired_status(known(kit, integration, history))
+    status = shown_status(known(kit, integration, history))
     kit.clock.pass_(hours=1)
     again = with_status(integration, status)
-    assert changes(again.status, desired_status(known(kit, again, history))) == {}
+    assert status_patch(again.status, desired_status(known(kit, again, history))) == {}
 
 
 async def test_transition_times_move_with_the_status_only(kit: Any) -> None:
     integration = kit.integration()
     history = await after_a_round(kit, integration, lambda _: Failure.ACCESS_DENIED)
-    first = desired_status(known(kit, integration, history))
+    first = shown_status(known(kit, integration, history))
     kit.clock.pass_(minutes=1)
     still_no = await after_a_round(kit, integration, lambda _: None)
-    second = desired_status(known(kit, with_status(integration, first), still_no))
+    second = shown_status(known(kit, with_status(integration, first), still_no))
     assert condition(second, "TrustVerified")["reason"] == "ExternalIdNotRequired"
     assert condition(second, "TrustVerified")["lastTransitionTime"] == "2026-01-02T03:04:05Z"
     kit.clock.pass_(minutes=1)
     yes = await after_a_round(kit, integration)
-    third = desired_status(known(kit, with_status(integration, second), yes))
+    third = shown_status(known(kit, with_status(integration, second), yes))
     assert condition(third, "TrustVerified")["lastTransitionTime"] == "2026-01-02T03:06:05Z"
 
 
@@ -147,7 +153,7 @@ def test_worker_mode(
     kit: Any, spec: dict[str, Any], external_id: str, ready: str, reason: str, ready_reason: str
 ) -> None:
     integration = kit.integration(generateCredentialsInWorker=True, **spec)
-    status = desired_status(known(kit, integration))
+    status = shown_status(known(kit, integration))
     assert status["externalId"] == external_id
     assert not OURS & status.keys()
     assert condition(status, "TrustVerified")["reason"] == reason
@@ -155,16 +161,16 @@ def test_worker_mode(
 
 
 def test_what_belonged_to_the_other_mode_is_removed_and_the_workers_words_stay(kit: Any) -> None:
-    before = desired_status(known(kit, kit.integration()))
+    before = shown_status(known(kit, kit.integration()))
     before["workers"] = [{"pool": "default", "reason": "Verified"}]
     integration = with_status(kit.integration(generateCredentialsInWorker=True), before)
-    patch = changes(integration.status, desired_status(known(kit, integration)))
+    patch = status_patch(integration.status, desired_status(known(kit, integration)))
     assert {key for key, value in patch.items() if value is None} == OURS
     assert "workers" not in patch
 
 
 def test_an_operator_that_knows_nothing_of_itself_says_so(kit: Any) -> None:
-    status = desired_status(known(kit, kit.integration(roleArn=None), who=NOBODY))
+    status = shown_status(known(kit, kit.integration(roleArn=None), who=NOBODY))
     assert not OURS & status.keys()
     assert status["externalId"] == "demo@team@deploy"
     assert condition(status, "TrustVerified")["reason"] == "RoleNotSet"
@@ -172,7 +178,7 @@ def test_an_operator_that_knows_nothing_of_itself_says_so(kit: Any) -> None:
 
 
 def test_before_the_first_round_nothing_is_claimed(kit: Any) -> None:
-    status = desired_status(known(kit, kit.integration()))
+    status = shown_status(known(kit, kit.integration()))
     assert condition(status, "TrustVerified")["reason"] == "NotVerifiedYet"
     assert condition(status, "Ready")["status"] == "False"
 
@@ -194,7 +200,7 @@ async def test_a_restart_shows_what_was_known(kit: Any) -> None:
     integration = kit.integration()
     history = await after_a_round(kit, integration)
     silent = replace(history, nothing=None)
-    status = desired_status(known(kit, integration, silent))
+    status = shown_status(known(kit, integration, silent))
     again = with_status(integration, status)
     memory = remembered(again, history.question, "demo@team@deploy")
     assert memory.verdict is not None
@@ -207,7 +213,7 @@ async def test_a_restart_shows_what_was_known(kit: Any) -> None:
 async def test_a_restart_during_a_silence_does_not_repeat_it_twice(kit: Any) -> None:
     integration = kit.integration()
     history = await after_a_round(kit, integration)
-    status = desired_status(known(kit, integration, history))
+    status = shown_status(known(kit, integration, history))
     message = condition(status, "TrustVerified")["message"]
     status["conditions"][1]["message"] = f"{message} (Nothing could be asked of STS since yesterday: slow)"
     memory = remembered(with_status(integration, status), history.question, "demo@team@deploy")
@@ -227,7 +233,7 @@ async def test_a_restart_during_a_silence_does_not_repeat_it_twice(kit: Any) -> 
 async def test_what_does_not_fit_is_not_remembered(kit: Any, change: dict[str, Any]) -> None:
     integration = kit.integration()
     history = await after_a_round(kit, integration)
-    status = desired_status(known(kit, integration, history))
+    status = shown_status(known(kit, integration, history))
     if "generation" in change:
         for entry in status["conditions"]:
             entry["observedGeneration"] = 0
@@ -255,7 +261,7 @@ async def test_a_forged_condition_of_ours_is_overwritten_and_others_stay(kit: An
         }
     )
     history = await after_a_round(kit, integration, lambda _: Failure.ACCESS_DENIED)
-    status = desired_status(known(kit, integration, history))
+    status = shown_status(known(kit, integration, history))
     assert [(c["type"], c["status"], c["reason"]) for c in status["conditions"]] == [
         ("Ready", "False", "AccessDenied"),
         ("TrustVerified", "False", "AccessDenied"),
@@ -266,4 +272,4 @@ async def test_a_forged_condition_of_ours_is_overwritten_and_others_stay(kit: An
 async def test_never_verified_again_has_no_next_time(kit: Any) -> None:
     integration = kit.integration(verifyEvery="0s")
     history = await after_a_round(kit, integration)
-    assert "nextVerifyTime" not in desired_status(known(kit, integration, history))
+    assert "nextVerifyTime" not in shown_status(known(kit, integration, history))

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from spacelift_aws.api.awsintegration import ProbeAnswer
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.sts import AssumeRoleRequest
-from spacelift_aws.integration.probes import Answer, Round, ask, unasked
+from spacelift_aws.integration.probes import Round, ask, unasked
 from spacelift_aws.integration.question import TrustQuestion, question_of
-from spacelift_aws.integration.verdict import INVALID_REQUEST, Evidence, Verdict, judge
+from spacelift_aws.integration.verdict import Evidence, Verdict, judge
 
 OWN = "demo@team@deploy"
 PRINCIPAL = "arn:aws:iam::111122223333:role/op"
@@ -206,7 +207,7 @@ OFF_HERE = StsError(Failure.REGION_DISABLED, "InvalidClientTokenId", "not known 
             own_fails(Failure.INVALID_REQUEST),
             {},
             "False",
-            INVALID_REQUEST,
+            Reason.INVALID_REQUEST,
             ["spec.roleArn", "because"],
             id="a parameter that STS does not take",
         ),
@@ -214,7 +215,7 @@ OFF_HERE = StsError(Failure.REGION_DISABLED, "InvalidClientTokenId", "not known 
             own_fails(Failure.INVALID_REQUEST),
             {"roleArn": "arn:aws-cn:iam::123456789012:role/deploy"},
             "False",
-            INVALID_REQUEST,
+            Reason.INVALID_REQUEST,
             ["partition aws-cn", "in aws"],
             id="a role of another partition",
         ),
@@ -350,7 +351,7 @@ async def test_negatives_are_asked_only_where_they_can_prove_something(
     assert len(asked.results) == 4
     assert is_own(requests[0])
     if calls == 1:
-        assert [(r.answer, r.request_id) for r in asked.negatives] == [(Answer.UNKNOWN, None)] * 3
+        assert [(r.answer, r.request_id) for r in asked.negatives] == [(ProbeAnswer.UNKNOWN, None)] * 3
 
 
 async def test_results_are_told_by_sts_request_ids_and_hold_no_credentials(kit: Any) -> None:
