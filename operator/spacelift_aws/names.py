@@ -4,7 +4,6 @@ Nothing here is ever read back from a status.
 """
 
 import hashlib
-import re
 from datetime import UTC, datetime
 
 LABEL_RUN_ID = "aws.spacelift.io/run-id"
@@ -19,7 +18,6 @@ SECRET_TYPE = "aws.spacelift.io/run-credentials"  # noqa: S105 - the type of a S
 CHILD_PREFIX = "aws-run-"
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_CHILD_NAME = re.compile(rf"{CHILD_PREFIX}[0-9a-hjkmnp-tv-z]{{26}}")
 
 
 def run_id(created: datetime, uid: str) -> str:
@@ -36,11 +34,6 @@ def run_id(created: datetime, uid: str) -> str:
 def child_name(run_id: str) -> str:
     """The name of a run's Secret and of its pod: who sees the one knows the other."""
     return CHILD_PREFIX + run_id.lower()
-
-
-def is_child_name(name: str) -> bool:
-    """Whether a name has the form that `child_name` gives."""
-    return _CHILD_NAME.fullmatch(name) is not None
 
 
 def external_id(installation: str, namespace: str, name: str) -> str:

@@ -66,8 +66,9 @@ class ControllerPolicy:
         return (integration.spec.region if integration else None) or self._home_region
 
     def patience(self, run: Run) -> timedelta:
-        """How much later the controller ends a waiting Run that a worker should end."""
-        return WORKER_FIRST if self._worker_mode(run) else timedelta(0)
+        """How much later the controller ends a waiting Run that a worker should end; one of its own namespace, that is."""
+        ours = not self._worker_mode(run) or integration_key(run)[0] != run.metadata.namespace
+        return timedelta(0) if ours else WORKER_FIRST
 
     def denied(self, run: Run) -> None:
         """STS refused a Run though its integration is trusted: verify that anew."""

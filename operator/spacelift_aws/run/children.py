@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from spacelift_aws.api.meta import format_time
 from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import Credentials
 from spacelift_aws.kube.resources import RUNS
@@ -38,7 +39,7 @@ def build_secret(run: Run, run_id: str, credentials: Credentials) -> dict[str, A
             "labels": {LABEL_RUN_ID: run_id, "velero.io/exclude-from-backup": "true"},
             "annotations": {
                 ANNOTATION_RUN: run.metadata.name,
-                ANNOTATION_EXPIRES_AT: wire_time(credentials.expires_at),
+                ANNOTATION_EXPIRES_AT: format_time(credentials.expires_at),
             },
             "ownerReferences": [_owner(run)],
         },
@@ -71,7 +72,7 @@ def build_pod(run: Run, run_id: str, *, role_arn: str, executor: str, expires_at
                 **KEEP_NODE,
                 **annotations,
                 ANNOTATION_RUN: run.metadata.name,
-                ANNOTATION_EXPIRES_AT: wire_time(expires_at),
+                ANNOTATION_EXPIRES_AT: format_time(expires_at),
                 ANNOTATION_ROLE_ARN: role_arn,
             },
             "ownerReferences": [_owner(run)],
@@ -87,7 +88,7 @@ def _pod_spec(run: Run, run_id: str, role_arn: str) -> dict[str, Any]:
     computed = computed_variables(run, run_id, role_arn)
     for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
         own = container.get("env") or []
-        names = {variable.get("name") for variable in own}
+        names = [variable.get("name") for variable in own]
         # First, so that a variable of the template may refer to them with $(NAME).
         container["env"] = [
             {"name": name, "value": value} for name, value in computed.items() if name not in names
@@ -108,11 +109,6 @@ def computed_variables(run: Run, run_id: str, role_arn: str) -> Mapping[str, str
     if run.spec.stack is not None:
         variables["TF_VAR_spacelift_stack_id"] = run.spec.stack
     return variables
-
-
-def wire_time(moment: datetime) -> str:
-    """`2026-01-02T03:04:05Z`."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _owner(run: Run) -> dict[str, Any]:

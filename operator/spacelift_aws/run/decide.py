@@ -56,6 +56,8 @@ class WriteStatus:
     """Write this status, if the Run is still the one decided on."""
 
     status: RunStatus
+    warning: str | None = None
+    """The reason of the Event that tells a new message of a run under way; None where that is no news to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,15 @@ class DeleteRun:
 
 NEAR_EXPIRY = timedelta(minutes=5)
 """Credentials that a container has yet to read are replaced so long before their end: a third of the shortest life."""
-CLOCK_SKEW = timedelta(seconds=5)
-"""The API server's clock decides when a pod's deletion was asked for, ours when its deadline has come."""
+RENEWAL_PAUSE = timedelta(minutes=1)
+"""Credentials are not replaced sooner: where clocks disagree, a new session may seem to near its end at once."""
 LAST_MOMENT = timedelta(minutes=1)
 """Those that could not be replaced are taken away so long before their end: no container starts with dead ones."""
+CLOCK_SKEW = timedelta(seconds=5)
+"""The API server's clock decides when a pod's deletion was asked for, ours when its deadline has come."""
+
+STOPPING = "Stopping: the pod has its grace period to end."
+ENDING = "The pod is being deleted."
 
 Action = IssueCredentials | CreatePod | LookForPod | DeletePod | DeleteSecret | WriteStatus | DeleteRun
 
@@ -94,44 +101,58 @@ def decide(seen: Observed) -> Decision:
 
 def _queued(seen: Observed) -> Decision:
     """No pod yet: may it have one, and if not, why?"""
-    run = seen.run
-    waits_since = run.metadata.creation_timestamp
-    deadline = waits_since + timedelta(seconds=run.spec.starting_deadline_seconds) + seen.patience
-    if run.spec.stop and seen.now >= waits_since + seen.patience:
-        return _finish(seen, End(Phase.STOPPED, SucceededReason.STOPPED, "Stopped before it had started."))
-    if seen.now >= deadline:
-        return _finish(seen, End(Phase.FAILED, SucceededReason.STARTING_DEADLINE_EXCEEDED, _never_started(seen)))
-    refused = refusal(run.spec)
+    end = _end_of_waiting(seen)
+    if end is not None:
+        return _finish(seen, end)
+    if seen.patience:
+        return _left_to_another(seen)
+    refused = refusal(seen.run.spec)
     if refused is not None:
         return _finish(seen, End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused))
     verdict = seen.memory.verdict
     if verdict is not None:
         return _finish(seen, End(Phase.FAILED, verdict.reason, verdict.message))
     if not isinstance(seen.grant, Grant):
-        return _wait(seen, status.waiting(seen, seen.grant.reason, seen.grant.message), deadline)
+        return _wait(seen, status.waiting(seen, seen.grant.reason, seen.grant.message), _starting_deadline(seen))
     trouble = seen.memory.trouble
     if trouble is not None and seen.now < trouble.retry_at:
-        return _wait(seen, status.waiting(seen, trouble.reason, trouble.message), min(deadline, trouble.retry_at))
-    if seen.memory.secret is not SecretState.PRESENT:
-        return Decision((IssueCredentials(seen.grant),))
-    if seen.expires_at is None or seen.now >= seen.expires_at - NEAR_EXPIRY:
+        wanted = status.waiting(seen, trouble.reason, trouble.message)
+        return _wait(seen, wanted, min(_starting_deadline(seen), trouble.retry_at))
+    if seen.memory.secret is not SecretState.PRESENT or seen.now >= _renewal_due(seen):
         return Decision((IssueCredentials(seen.grant),))
     return Decision((CreatePod(),))
+
+
+def _end_of_waiting(seen: Observed) -> End | None:
+    """Why a Run without a pod is not to have one any more."""
+    if seen.stopped and seen.now >= seen.run.metadata.creation_timestamp + seen.patience:
+        return End(Phase.STOPPED, SucceededReason.STOPPED, "Stopped before it had started.")
+    if seen.now >= _starting_deadline(seen):
+        return End(Phase.FAILED, SucceededReason.STARTING_DEADLINE_EXCEEDED, _never_started(seen))
+    return None
+
+
+def _left_to_another(seen: Observed) -> Decision:
+    """Another executor's Run: where that one is silent, say so. Its Secret, if it has one, is not ours to delete."""
+    created = seen.run.metadata.creation_timestamp
+    until = created + seen.patience if seen.stopped else _starting_deadline(seen)
+    speaks_at = created + seen.limits.another_silent
+    if seen.now < speaks_at:
+        return Decision((), min(speaks_at, until))
+    if isinstance(seen.grant, Grant):
+        return Decision((), until)
+    return Decision(_write(seen, status.waiting(seen, seen.grant.reason, seen.grant.message)), until)
 
 
 def _wait(seen: Observed, wanted: RunStatus, until: datetime) -> Decision:
     """Wait without a Secret: a live one that no pod uses is exposure for nothing."""
     memory = seen.memory
-    deletion = None
-    if memory.secret is not SecretState.UNKNOWN or memory.unanswered_at is not None:
-        deletion = _rid_of_secret(seen)
-    if deletion is not None and deletion.actions:
-        return deletion
-    if seen.run.spec.stop:
-        until = min(until, seen.run.metadata.creation_timestamp + seen.patience)
-    if deletion is not None and deletion.again_at is not None:
-        until = min(until, deletion.again_at)
-    return Decision(_write(seen, wanted), until)
+    if memory.secret is SecretState.UNKNOWN and memory.unanswered_at is None:
+        return Decision(_write(seen, wanted), until)
+    deletion = _rid_of_secret(seen, repeatedly=False)
+    if deletion is None:
+        return Decision(_write(seen, wanted), until)
+    return Decision(deletion.actions or _write(seen, wanted), _earliest(until, deletion.again_at))
 
 
 def _with_pod(seen: Observed, pod: Pod) -> Decision:
@@ -142,48 +163,71 @@ def _with_pod(seen: Observed, pod: Pod) -> Decision:
         lost_at = pod.deletion + seen.limits.lost_node
         if seen.now >= lost_at:
             return _finish(seen, _end_of(seen, pod))
-        return Decision(_write(seen, status.with_pod(seen, pod, _ending(seen, pod))), lost_at)
+        return Decision(_write(seen, status.with_pod(seen, pod, STOPPING if seen.stopped else ENDING)), lost_at)
     deadline = _deadline(seen, pod.created)
-    if seen.run.spec.stop or (deadline is not None and seen.now >= deadline):
+    if seen.stopped or (deadline is not None and seen.now >= deadline):
         return Decision((DeletePod(pod.uid),))
     return _keep_going(seen, pod, deadline)
 
 
 def _keep_going(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision:
     """The pod starts or runs: credentials that it has yet to read must be alive when it does."""
-    wakes = [deadline]
-    trouble = trouble_of(pod)
+    trouble, wake = trouble_of(pod, seen.run.status.message), deadline
     if pod.awaits_credentials(credentialed_containers(seen.run.spec)):
-        decision, wake = _keep_fresh(seen, pod)
-        if decision is not None:
-            return decision
-        wakes.append(wake)
+        due = _renewal_due(seen, missing=_misses_secret(seen, pod))
+        if seen.now < due:
+            wake = _earliest(wake, due)
+        else:
+            renewal = _renew(seen, pod)
+            if not isinstance(renewal, _NotRenewed):
+                return Decision((renewal,))
+            trouble, wake = renewal.message, _earliest(wake, renewal.again_at)
     if not pod.running and trouble is None and seen.run.status.phase is Phase.QUEUED:
         settled = pod.created + seen.limits.preparing
         if seen.now < settled:
-            return Decision((), min(wake for wake in [*wakes, settled] if wake is not None))
-    wanted = status.with_pod(seen, pod, trouble)
-    return Decision(_write(seen, wanted), min((wake for wake in wakes if wake is not None), default=None))
+            return Decision((), _earliest(wake, settled))
+    return Decision(_write(seen, status.with_pod(seen, pod, trouble), "PodNotReady"), wake)
 
 
-def _keep_fresh(seen: Observed, pod: Pod) -> tuple[Decision | None, datetime | None]:
-    """Replace credentials that near expiry before a container read them; or when to look at that again."""
-    expires_at = seen.expires_at
-    due = expires_at - NEAR_EXPIRY if expires_at is not None else seen.now
-    if _misses_secret(seen, pod):
-        issued_at = seen.memory.issued_at
-        due = min(due, issued_at + seen.limits.secret_seen if issued_at else seen.now)
-    if seen.now < due:
-        return None, due
-    trouble = seen.memory.trouble
-    if isinstance(seen.grant, Grant) and (trouble is None or seen.now >= trouble.retry_at):
-        return Decision((IssueCredentials(seen.grant),)), None
-    last_moment = expires_at - LAST_MOMENT if expires_at is not None else seen.now
-    if seen.now >= last_moment and seen.memory.secret is not SecretState.GONE:
-        # Without a Secret the container waits; with this one it would start with credentials that are dead.
-        return Decision((DeleteSecret(),)), None
-    retry_at = trouble.retry_at if trouble else None
-    return None, min((t for t in (last_moment, retry_at) if t is not None and t > seen.now), default=None)
+@dataclass(frozen=True, slots=True)
+class _NotRenewed:
+    """Credentials cannot be replaced at this moment: what to tell, and when to look again."""
+
+    message: str
+    again_at: datetime | None
+
+
+def _renewal_due(seen: Observed, *, missing: bool = False) -> datetime:
+    """When credentials that no container has read yet are to be replaced; `missing` is what a kubelet says."""
+    issued_at = seen.memory.issued_at
+    if missing:
+        return issued_at + seen.limits.secret_seen if issued_at is not None else seen.now
+    due = seen.expires_at - NEAR_EXPIRY if seen.expires_at is not None else seen.now
+    return max(due, issued_at + RENEWAL_PAUSE) if issued_at is not None else due
+
+
+def _renew(seen: Observed, pod: Pod) -> Action | _NotRenewed:
+    """Fresh credentials for a pod that has yet to read them, or what to do without."""
+    memory, retry_at = seen.memory, None
+    if isinstance(seen.grant, Grant):
+        trouble = memory.trouble
+        if trouble is None or seen.now >= trouble.retry_at:
+            return IssueCredentials(seen.grant)
+        said, retry_at = trouble.message, trouble.retry_at
+    else:
+        said = seen.grant.message
+    message = f"The pod waits for fresh credentials: {said}"
+    last_moment = seen.expires_at - LAST_MOMENT if seen.expires_at is not None else seen.now
+    if seen.now < last_moment:
+        return _NotRenewed(message, _earliest(last_moment, retry_at))
+    if memory.secret is SecretState.HELD:
+        # Nothing else keeps the container from starting with credentials that are dead.
+        return DeletePod(pod.uid)
+    # Without a Secret the container waits.
+    deletion = _rid_of_secret(seen)
+    if deletion is None:
+        return _NotRenewed(message, retry_at)
+    return next(iter(deletion.actions), None) or _NotRenewed(message, _earliest(deletion.again_at, retry_at))
 
 
 def _pod_vanished(seen: Observed) -> Decision:
@@ -195,24 +239,28 @@ def _pod_vanished(seen: Observed) -> Decision:
 
 def _end_of(seen: Observed, pod: Pod | None) -> End:
     """How a Run ends whose pod has finished, is gone, or hangs on a lost node."""
+    ended = (finished_at(pod) if pod is not None and pod.finished else None) or seen.now
     outcome = outcome_of(pod) if pod is not None else None
-    ended = (finished_at(pod) if pod is not None else None) or seen.now
-    if outcome is not None and outcome.reason is SucceededReason.FINISHED:
-        message = "The run finished; its credentials are deleted."
-        return End(Phase.FINISHED, SucceededReason.FINISHED, message, outcome.exit_code, ended)
-    cut_short = outcome is None or outcome.reason is SucceededReason.POD_DELETED
-    if cut_short and seen.run.spec.stop:
+    if outcome is None or outcome.reason is SucceededReason.POD_DELETED:
+        return _cut_short(seen, pod, ended)
+    if outcome.reason is SucceededReason.FINISHED:
+        return End(Phase.FINISHED, outcome.reason, outcome.message, outcome.exit_code, ended)
+    return End(Phase.FAILED, outcome.reason, outcome.message, outcome.exit_code, ended)
+
+
+def _cut_short(seen: Observed, pod: Pod | None, ended: datetime) -> End:
+    """The pod was deleted before it had a result: by whom, and why?"""
+    if seen.stopped:
         return End(Phase.STOPPED, SucceededReason.STOPPED, "Stopped as asked for.", None, ended)
+    asked = pod.deletion - pod.grace if pod is not None and pod.deletion is not None else seen.now
     since = pod.created if pod is not None else seen.run.status.started_at
-    deadline = _deadline(seen, since) if since is not None else None
-    if cut_short and deadline is not None and deadline <= (_deletion_asked(pod) or seen.now) + CLOCK_SKEW:
+    deadline = _deadline(seen, min(since, seen.now)) if since is not None else None
+    if deadline is not None and deadline <= asked + CLOCK_SKEW:
         message = f"The run was still going after its {seen.run.spec.active_deadline_seconds} seconds and was ended."
         return End(Phase.FAILED, SucceededReason.DEADLINE_EXCEEDED, message, None, ended)
-    if pod is not None and not pod.gone and not pod.finished:
+    if pod is not None and not pod.gone and not pod.finished and pod.started_at is not None:
         return End(Phase.FAILED, SucceededReason.NODE_LOST, "The pod's node no longer answers.", None, ended)
-    if outcome is None:
-        return End(Phase.FAILED, SucceededReason.POD_DELETED, "The pod was deleted.", None, ended)
-    return End(Phase.FAILED, outcome.reason, outcome.message, outcome.exit_code, ended)
+    return End(Phase.FAILED, SucceededReason.POD_DELETED, "The pod was deleted before it had finished.", None, ended)
 
 
 def _finish(seen: Observed, end: End) -> Decision:
@@ -220,40 +268,44 @@ def _finish(seen: Observed, end: End) -> Decision:
     deletion = _rid_of_secret(seen)
     if deletion is None:
         return Decision(_write(seen, status.terminal(seen, end)))
-    if deletion.actions or seen.memory.secret is not SecretState.HELD:
+    if deletion.actions:
         return deletion
-    if seen.expires_at is not None and seen.now >= seen.expires_at:
-        return Decision(_write(seen, status.terminal(seen, end)))
-    message = (
-        f"Secret `{child_name(seen.run_id)}` is deleted but held by a finalizer, with credentials that live until "
-        "they expire; remove the finalizer. The run's end is written once the Secret is gone."
-    )
+    if seen.memory.secret is SecretState.HELD:
+        message = (
+            f"Secret `{child_name(seen.run_id)}` is deleted but held by a finalizer, with credentials that live until "
+            "they expire; remove the finalizer. The run's end is written once the Secret is gone."
+        )
+        return Decision(_write(seen, status.held(seen, message), "SecretHeld"), deletion.again_at)
+    message = "The run has ended; its end is written once its Secret, sent without an answer, can no longer arrive."
     return Decision(_write(seen, status.held(seen, message)), deletion.again_at)
 
 
-def _rid_of_secret(seen: Observed) -> Decision | None:
+def _rid_of_secret(seen: Observed, *, repeatedly: bool = True) -> Decision | None:
     """What remains to be done until the Secret is gone and cannot come back; None when nothing does.
 
-    A creation that was never answered may still be carried out: its deletion is repeated until it no longer can.
+    A creation that was never answered may still be carried out: its deletion is repeated until it no longer can, or at
+    least done once more by then. A Secret that a finalizer holds is harmless once its credentials have expired.
     """
     memory, limits = seen.memory, seen.limits
     if memory.secret not in (SecretState.GONE, SecretState.HELD) or memory.deleted_at is None:
         return Decision((DeleteSecret(),))
-    in_doubt_until = memory.unanswered_at + limits.creation_in_doubt if memory.unanswered_at else memory.deleted_at
-    if memory.secret is SecretState.GONE and memory.deleted_at >= in_doubt_until:
-        return None
     again_at = memory.deleted_at + limits.deletion_repeat
+    if memory.secret is SecretState.HELD:
+        if seen.expires_at is not None and seen.now >= seen.expires_at:
+            return None
+    else:
+        doubt_ends = memory.unanswered_at + limits.creation_in_doubt if memory.unanswered_at else memory.deleted_at
+        if memory.deleted_at >= doubt_ends:
+            return None
+        again_at = again_at if repeatedly else doubt_ends
     return Decision((DeleteSecret(),)) if seen.now >= again_at else Decision((), again_at)
 
 
 def _after_the_end(seen: Observed) -> Decision:
     """Nothing of a Run outlives its terminal phase, whoever wrote it; later the Run itself goes."""
-    actions: list[Action] = []
     pod, memory = seen.pod, seen.memory
     if pod is not None and not pod.gone and not pod.finished and pod.deletion is None:
-        actions.append(DeletePod(pod.uid))
-    if actions:
-        return Decision(tuple(actions), seen.now + seen.limits.deletion_repeat)
+        return Decision((DeletePod(pod.uid),))
     # A terminal phase of our own was written after the Secret's end. One that another hand wrote shows
     # in what this process remembers or, after a restart, in a pod whose credentials are still alive.
     live = pod is not None and pod.expires_at is not None and pod.expires_at > seen.now
@@ -262,14 +314,14 @@ def _after_the_end(seen: Observed) -> Decision:
         if deletion is not None:
             return deletion
     ttl, ended = seen.run.spec.ttl_seconds_after_finished, seen.run.status.finished_at
-    if ttl is None or ended is None:
-        return Decision()
-    expires = ended + timedelta(seconds=ttl)
-    return Decision((DeleteRun(),)) if seen.now >= expires else Decision((), expires)
+    expires = min(ended, seen.now) + timedelta(seconds=ttl) if ttl is not None and ended is not None else None
+    if expires is not None and seen.now >= expires:
+        return Decision((DeleteRun(),))
+    return Decision(() if seen.patience else _write(seen, status.settled(seen)), expires)
 
 
-def _write(seen: Observed, wanted: RunStatus) -> tuple[Action, ...]:
-    return () if wanted == seen.run.status else (WriteStatus(wanted),)
+def _write(seen: Observed, wanted: RunStatus, warning: str | None = None) -> tuple[Action, ...]:
+    return () if wanted == seen.run.status else (WriteStatus(wanted, warning),)
 
 
 def _misses_secret(seen: Observed, pod: Pod) -> bool:
@@ -285,14 +337,13 @@ def _deadline(seen: Observed, since: datetime) -> datetime | None:
     return since + timedelta(seconds=seconds) if seconds is not None else None
 
 
-def _deletion_asked(pod: Pod | None) -> datetime | None:
-    return pod.deletion - pod.grace if pod is not None and pod.deletion is not None else None
+def _starting_deadline(seen: Observed) -> datetime:
+    seconds = seen.run.spec.starting_deadline_seconds
+    return seen.run.metadata.creation_timestamp + timedelta(seconds=seconds) + seen.patience
 
 
-def _ending(seen: Observed, pod: Pod) -> str | None:
-    if seen.run.spec.stop:
-        return "Stopping: the pod has its grace period to end."
-    return "The pod is being deleted."
+def _earliest(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _never_started(seen: Observed) -> str:

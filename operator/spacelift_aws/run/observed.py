@@ -9,6 +9,9 @@ from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import AssumeRoleRequest
 from spacelift_aws.run.pods import Pod
 
+LONGEST_SESSION = timedelta(hours=12, minutes=5)
+"""What STS allows at most, and some clock skew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -91,6 +94,8 @@ class Limits:
     """A pod that started by then costs no status write of its own for `Preparing`."""
     lost_node: timedelta = timedelta(seconds=60)
     """A pod still there so long after its grace period has nobody left to end it."""
+    another_silent: timedelta = timedelta(seconds=5)
+    """Another executor has so long to say its first word about a Run before its absence is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +106,25 @@ class Observed:
     run_id: str
     pod: Pod | None
     grant: Grant | Refusal
-    executor: str
     region: str | None
     """Where the session is issued, and its use begins to be recorded."""
     now: datetime
     memory: Memory = field(default_factory=Memory)
     limits: Limits = field(default_factory=Limits)
     patience: timedelta = timedelta(0)
-    """Added to a waiting Run's deadline and `stop` where another executor comes first."""
+    """Added to a waiting Run's deadline and `stop` where it is another executor's; zero where it is our own."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the Run is to end: one that is being deleted and waits for a finalizer is to end as well."""
+        return self.run.spec.stop or self.run.metadata.deletion_timestamp is not None
 
     @property
     def expires_at(self) -> datetime | None:
         """When the credentials in the Secret end: known from the issuing, else from the pod and the status."""
         if self.memory.expires_at is not None:
             return self.memory.expires_at
-        known = [self.run.status.credentials_expire_at, self.pod.expires_at if self.pod else None]
-        return max((moment for moment in known if moment is not None), default=None)
+        known = (self.run.status.credentials_expire_at, self.pod.expires_at if self.pod else None)
+        # Anybody may have written these: no session ended before its Run began, and none lives longer than STS allows.
+        earliest, latest = self.run.metadata.creation_timestamp, self.now + LONGEST_SESSION
+        return max((moment for moment in known if moment and earliest <= moment <= latest), default=None)

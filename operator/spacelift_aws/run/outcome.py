@@ -9,6 +9,12 @@ from spacelift_aws.run.pods import Container, Pod
 # Reasons of `DisruptionTarget` (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/).
 _NODE_LOST = ("DeletionByTaintManager", "DeletionByPodGC")
 
+_EVICTED = ("Evicted", "Preempting")
+
+# Only these are the words of the kubelet or the runtime. All others may be what the container itself has printed, as
+# with `terminationMessagePolicy: FallbackToLogsOnError`: they stay in the pod, where they were.
+_NOT_ITS_OWN_WORDS = ("StartError", "ContainerCannotRun", "ContainerStatusUnknown")
+
 # A container waits for these without anything being wrong.
 _PATIENT = ("", "ContainerCreating", "PodInitializing")
 
@@ -30,13 +36,13 @@ def outcome_of(pod: Pod) -> Outcome:
     With init containers and sidecars the result is the pod's; the exit code is that of the container that decided it.
     """
     if pod.phase == "Succeeded" and not _deleted_first(pod):
-        return Outcome(SucceededReason.FINISHED, "", 0)
+        return Outcome(SucceededReason.FINISHED, "The run finished; its credentials are deleted.", 0)
     decisive = _decisive(pod)
     code = decisive.exit_code if decisive else None
     disruption = pod.condition("DisruptionTarget")
     if pod.reason == "NodeLost" or (disruption and disruption.status == "True" and disruption.reason in _NODE_LOST):
         return Outcome(SucceededReason.NODE_LOST, _sentence("The pod's node was lost", pod.message), code)
-    if pod.reason == "Evicted" or (disruption and disruption.status == "True"):
+    if pod.reason in _EVICTED or (disruption and disruption.status == "True"):
         said = pod.message or (disruption.message if disruption else "")
         return Outcome(SucceededReason.EVICTED, _sentence("The pod was evicted from its node", said), code)
     if pod.reason == "DeadlineExceeded":
@@ -57,16 +63,24 @@ def outcome_of(pod: Pod) -> Outcome:
     return Outcome(SucceededReason.CONTAINER_FAILED, _sentence("The pod failed", said), None)
 
 
-def trouble_of(pod: Pod) -> str | None:
-    """What keeps a pod from starting or running, in one sentence; None if nothing does."""
+def trouble_of(pod: Pod, said_before: str | None = None) -> str | None:
+    """What keeps a pod from starting or running, in one sentence; None if nothing does.
+
+    A kubelet tells of an image in turns that the pull failed and that it waits for the next try: while the trouble is
+    the same, what was `said_before` is said again.
+    """
     scheduled = pod.condition("PodScheduled")
     if scheduled and scheduled.status == "False" and scheduled.reason == "Unschedulable":
         return _sentence("No node can take the pod", scheduled.message)
     for container in pod.containers:
         if container.state != "waiting" or container.reason in _PATIENT:
             continue
-        what = "the image cannot be pulled" if container.reason in _IMAGE else "it cannot start"
-        return _sentence(f"Container `{container.name}`: {what} ({container.reason})", container.message)
+        if container.reason not in _IMAGE:
+            return _sentence(f"Container `{container.name}` cannot start ({container.reason})", container.message)
+        start = f"Container `{container.name}`: its image cannot be pulled"
+        if said_before and said_before.startswith(start):
+            return said_before
+        return _sentence(start, container.message or container.reason)
     return None
 
 
@@ -81,11 +95,13 @@ def finished_at(pod: Pod) -> datetime | None:
 
 
 def _deleted_first(pod: Pod) -> bool:
-    """Whether the deletion was asked for before the containers had ended: an exit on SIGTERM is no result."""
+    """Whether the deletion was asked for before the result was there: an exit on SIGTERM is none."""
     if pod.deletion is None:
         return False
-    ended = finished_at(pod)
-    return not pod.finished or ended is None or ended >= pod.deletion - pod.grace
+    asked = pod.deletion - pod.grace
+    ended = [container for container in pod.containers if container.finished_at and container.finished_at < asked]
+    failed_early = any(container.init and not container.sidecar and container.exit_code for container in ended)
+    return not failed_early and not all(container.init or container in ended for container in pod.containers)
 
 
 def _decisive(pod: Pod) -> Container | None:
@@ -103,8 +119,9 @@ def _decisive(pod: Pod) -> Container | None:
 
 def _container_failed(container: Container) -> str:
     start = f"Container `{container.name}` ended with exit code {container.exit_code}"
-    said = container.message if container.reason in ("", "Error") else f"{container.reason}. {container.message}"
-    return _sentence(start, said.strip(" ."))
+    if container.reason in _NOT_ITS_OWN_WORDS:
+        return _sentence(f"{start} ({container.reason})", container.message)
+    return f"{start}." if container.reason in ("", "Error") else f"{start} ({container.reason})."
 
 
 def _sentence(start: str, detail: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from spacelift_aws.aws.arns import parse_role_arn
 from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_ROLE_ARN, ANNOTATION_RUN, LABEL_EXECUTOR, LABEL_RUN_ID
 
 
@@ -108,7 +109,7 @@ def parse_pod(body: Mapping[str, Any]) -> Pod:
         message=status.get("message") or "",
         started_at=_time(status.get("startTime")),
         expires_at=_time(annotations.get(ANNOTATION_EXPIRES_AT)),
-        role_arn=annotations.get(ANNOTATION_ROLE_ARN),
+        role_arn=_role_arn(annotations.get(ANNOTATION_ROLE_ARN)),
         conditions=tuple(_condition(condition) for condition in status.get("conditions") or ()),
         containers=_containers(spec, status),
     )
@@ -158,6 +159,11 @@ def _condition(body: Mapping[str, Any]) -> PodCondition:
 def _controller_uid(metadata: Mapping[str, Any]) -> str | None:
     owners: Sequence[Mapping[str, Any]] = metadata.get("ownerReferences") or ()
     return next((owner.get("uid") for owner in owners if owner.get("controller")), None)
+
+
+def _role_arn(text: str | None) -> str | None:
+    """What is written there, if it is a role's ARN: anybody who may change pods can write into an annotation."""
+    return text if text is not None and parse_role_arn(text) else None
 
 
 def _required_time(text: str) -> datetime:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from spacelift_aws.api.conditions import with_condition
-from spacelift_aws.api.meta import Condition, ConditionStatus, format_time
+from spacelift_aws.api.meta import Condition, ConditionStatus, format_time, shorten
 from spacelift_aws.api.reasons import ConditionType, CredentialsIssuedReason, LogsMaskedReason, SucceededReason
 from spacelift_aws.api.run import MaskLogs, Phase, RunStatus
 from spacelift_aws.aws.console import cloud_trail_url
@@ -40,13 +40,13 @@ def waiting(seen: Observed, reason: CredentialsIssuedReason, message: str) -> Ru
     """Queued, and why."""
     status = _base(seen)
     status = _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "False", reason, message)
-    return status.model_copy(update={"message": message})
+    return status.model_copy(update={"message": shorten(message)})
 
 
 def with_pod(seen: Observed, pod: Pod, message: str | None) -> RunStatus:
     """Preparing or Running, with what troubles the pod."""
     status = _issued(seen, pod)
-    update: dict[str, Any] = {"message": message}
+    update: dict[str, Any] = {"message": shorten(message) if message is not None else None}
     if status.phase is not Phase.RUNNING:
         update["phase"] = Phase.RUNNING if pod.running else Phase.PREPARING
     if pod.running:
@@ -65,11 +65,11 @@ def terminal(seen: Observed, end: End) -> RunStatus:
     status = _set(status, seen, ConditionType.COMPLETE, "True", end.phase, end.message)
     succeeded: ConditionStatus = "True" if end.phase is Phase.FINISHED else "False"
     status = _set(status, seen, ConditionType.SUCCEEDED, succeeded, end.reason, end.message)
-    started = status.started_at or (started_at(seen.pod) if seen.pod is not None else None)
+    started = status.started_at or (started_at(seen.pod) if seen.pod is not None and seen.pod.running else None)
     return status.model_copy(
         update={
             "phase": end.phase,
-            "message": end.message,
+            "message": shorten(end.message),
             "exit_code": end.exit_code,
             "started_at": started,
             "finished_at": _whole(end.finished_at or seen.now),
@@ -77,15 +77,30 @@ def terminal(seen: Observed, end: End) -> RunStatus:
     )
 
 
-def changes(before: RunStatus, after: RunStatus) -> dict[str, Any]:
-    """The merge patch from one status to another: what is no longer there is null."""
-    old, new = _wire(before), _wire(after)
-    changed = {key: value for key, value in new.items() if old.get(key) != value}
-    return changed | {key: None for key in old if key not in new}
+def settled(seen: Observed) -> RunStatus:
+    """A terminal status with all that belongs to it, also where another hand wrote the phase or the spec changed since.
+
+    Whoever waits for a condition waits for it to be about the newest spec.
+    """
+    status = _base(seen)
+    complete = status.condition(ConditionType.COMPLETE)
+    if complete is not None and complete.status == "True" and status.finished_at is not None:
+        return status
+    message = "The phase was written by another hand than the operator's; what was left of the run is deleted."
+    status = _set(status, seen, ConditionType.COMPLETE, "True", status.phase, message)
+    succeeded: ConditionStatus = "True" if status.phase is Phase.FINISHED else "False"
+    reason = {Phase.FINISHED: SucceededReason.FINISHED, Phase.STOPPED: SucceededReason.STOPPED}.get(
+        status.phase, SucceededReason.POD_DELETED
+    )
+    status = _set(status, seen, ConditionType.SUCCEEDED, succeeded, reason, message)
+    return status.model_copy(update={"message": message, "finished_at": status.finished_at or _whole(seen.now)})
 
 
-def events(before: RunStatus, after: RunStatus) -> Iterator[Event]:
-    """What a person wants to be told: credentials issued, or not and why; the pod's trouble; the end."""
+def events(before: RunStatus, after: RunStatus, warning: str | None) -> Iterator[Event]:
+    """What a person wants to be told: credentials issued, or not and why; the end.
+
+    `warning` is the reason under which a new message of a run under way is told; None for one that is no news.
+    """
     was, now = before.condition(ConditionType.CREDENTIALS_ISSUED), after.condition(ConditionType.CREDENTIALS_ISSUED)
     if now is not None and (was is None or (was.status, was.message) != (now.status, now.message)):
         if now.status == "True":
@@ -96,13 +111,18 @@ def events(before: RunStatus, after: RunStatus) -> Iterator[Event]:
         end = after.condition(ConditionType.SUCCEEDED)
         gentle = after.phase in (Phase.FINISHED, Phase.STOPPED)
         yield Event("Normal" if gentle else "Warning", end.reason if end else after.phase, after.message or "")
-    elif after.message and after.message != before.message and now is not None and now.status == "True":
-        yield Event("Warning", "PodNotReady", after.message)
+    elif warning and after.message and after.message != before.message:
+        yield Event("Warning", warning, after.message)
 
 
 def _base(seen: Observed) -> RunStatus:
+    generation = seen.run.metadata.generation
+    # What may change of a spec, `stop` and the time to live, makes no condition untrue.
+    conditions = tuple(
+        condition.model_copy(update={"observed_generation": generation}) for condition in seen.run.status.conditions
+    )
     status = seen.run.status.model_copy(
-        update={"observed_generation": seen.run.metadata.generation, "run_id": seen.run_id}
+        update={"observed_generation": generation, "run_id": seen.run_id, "conditions": conditions}
     )
     if status.condition(ConditionType.LOGS_MASKED) is None:
         reason, message = _logs(seen)
@@ -125,7 +145,7 @@ def _never_issued(seen: Observed) -> RunStatus:
 
 def _issued(seen: Observed, pod: Pod | None) -> RunStatus:
     """The public facts about the run's credentials; the access key ID only where this process issued them."""
-    role_arn = (pod.role_arn if pod is not None else None) or seen.run.status.role_arn
+    role_arn = pod.role_arn if pod is not None else None
     if role_arn is None and isinstance(seen.grant, Grant):
         role_arn = seen.grant.request.role_arn
     name, expires_at = child_name(seen.run_id), seen.expires_at
@@ -133,7 +153,6 @@ def _issued(seen: Observed, pod: Pod | None) -> RunStatus:
         update={
             "pod_name": name,
             "secret_name": name,
-            "role_arn": role_arn,
             "credentials_expire_at": _whole(expires_at) if expires_at else None,
         }
     )
@@ -142,6 +161,7 @@ def _issued(seen: Observed, pod: Pod | None) -> RunStatus:
     assumed = assumed_role_arn(role_arn, seen.run_id)
     status = status.model_copy(
         update={
+            "role_arn": role_arn,
             "assumed_role_arn": assumed,
             "cloud_trail_url": cloud_trail_url(role_arn, seen.region, seen.run_id),
         }
@@ -182,7 +202,3 @@ def _set(
 def _whole(moment: datetime) -> datetime:
     """As the wire has it: otherwise a status would differ from itself once it was read back."""
     return moment.replace(microsecond=0)
-
-
-def _wire(status: RunStatus) -> dict[str, Any]:
-    return status.model_dump(by_alias=True, exclude_none=True, mode="json")

@@ -1,29 +1,23 @@
 """What a template may not contain, each refusal a sentence that names the place."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
-from spacelift_aws.api.run import RunSpec
+from spacelift_aws.api.run import Delivery, RunSpec
 from spacelift_aws.names import CHILD_PREFIX, OWN_PREFIX
 
 CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 
-_SECRET_REFERENCES = {
-    # key of the mapping that refers to a Secret -> key of the name in it
-    "secretRef": "name",
-    "secretKeyRef": "name",
-    "secret": "secretName",
-    "nodePublishSecretRef": "name",
-}
+_SECRET_REFERENCES = ("secretRef", "secretKeyRef", "secret", "nodePublishSecretRef", "imagePullSecrets")
+"""Keys of mappings, or of lists of them, that refer to a Secret by `name`; `secretName` does so by itself."""
+
+MAX_DEPTH = 50
+"""Levels of a pod's spec that are looked through: it has less than twenty."""
 
 
-def refusal(spec: RunSpec, *, worker_service_account: str | None = None) -> str | None:
-    """The first reason why this template is not executed, or None.
-
-    `worker_service_account` is the executor's own account where the Run shares a namespace with it: a pod under
-    that account could assume every role of the tenant.
-    """
-    return next(_refusals(spec, worker_service_account), None)
+def refusal(spec: RunSpec) -> str | None:
+    """The first reason why this template is not executed, or None."""
+    return next(_refusals(spec), None)
 
 
 def credentialed_containers(spec: RunSpec) -> tuple[str, ...]:
@@ -33,7 +27,7 @@ def credentialed_containers(spec: RunSpec) -> tuple[str, ...]:
     return (str(spec.template.spec["containers"][0]["name"]),)
 
 
-def _refusals(spec: RunSpec, worker_service_account: str | None) -> Iterator[str]:
+def _refusals(spec: RunSpec) -> Iterator[str]:
     shape = _shape(spec.template.spec)
     if shape is not None:
         # What follows relies on the shape.
@@ -42,14 +36,9 @@ def _refusals(spec: RunSpec, worker_service_account: str | None) -> Iterator[str
     pod: Mapping[str, Any] = spec.template.spec
     yield from _containers_named(spec, pod)
     yield from _variables(pod)
-    yield from _secrets(pod, "template.spec")
+    yield from _secrets(pod)
     yield from _own_metadata(spec)
     yield from _restarts(spec, pod)
-    if worker_service_account and worker_service_account in (pod.get("serviceAccountName"), pod.get("serviceAccount")):
-        yield (
-            f"template.spec.serviceAccountName: `{worker_service_account}` is the worker's own service account, "
-            "which can assume every role of the pool; name another one."
-        )
 
 
 def _shape(pod: Any) -> str | None:
@@ -91,25 +80,28 @@ def _variables(pod: Mapping[str, Any]) -> Iterator[str]:
                 )
 
 
-def _secrets(value: Any, place: str) -> Iterator[str]:
+def _secrets(pod: Mapping[str, Any]) -> Iterator[str]:
     """Every reference to a run's Secret, wherever the pod API has or will have a place for one."""
-    if isinstance(value, list):
-        for index, entry in enumerate(value):
-            yield from _secrets(entry, f"{place}[{index}]")
-    if not isinstance(value, Mapping):
-        return
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            names = {inner.get(_SECRET_REFERENCES.get(key, "")), inner.get("name") if key == "secret" else None}
-            for name in names:
-                if isinstance(name, str) and name.startswith(CHILD_PREFIX):
-                    yield _secret_refused(f"{place}.{key}", name)
-        if key == "imagePullSecrets" and isinstance(inner, list):
-            for index, entry in enumerate(inner):
-                name = entry.get("name") if isinstance(entry, Mapping) else None
-                if isinstance(name, str) and name.startswith(CHILD_PREFIX):
-                    yield _secret_refused(f"{place}.{key}[{index}]", name)
-        yield from _secrets(inner, f"{place}.{key}")
+    # A stack of (key, value, place, depth) instead of a recursion, which a deep template would exhaust.
+    left: list[tuple[str, Any, str, int]] = [("", pod, "template.spec", 0)]
+    while left:
+        key, value, place, depth = left.pop()
+        if depth > MAX_DEPTH:
+            yield f"{place[:200]}…: nested more than {MAX_DEPTH} levels deep; a pod's spec is not."
+            return
+        if isinstance(value, list):
+            left += [(key, entry, f"{place}[{index}]", depth + 1) for index, entry in enumerate(value)]
+        elif isinstance(value, Mapping):
+            name = value.get("name") if key in _SECRET_REFERENCES else None
+            if _is_credentials(name):
+                yield _secret_refused(place, name)
+            left += [(inner, entry, f"{place}.{inner}", depth + 1) for inner, entry in value.items()]
+        elif key == "secretName" and _is_credentials(value):
+            yield _secret_refused(place, value)
+
+
+def _is_credentials(name: Any) -> TypeGuard[str]:
+    return isinstance(name, str) and name.startswith(CHILD_PREFIX)
 
 
 def _secret_refused(place: str, name: str) -> str:
@@ -128,7 +120,7 @@ def _own_metadata(spec: RunSpec) -> Iterator[str]:
 
 
 def _restarts(spec: RunSpec, pod: Mapping[str, Any]) -> Iterator[str]:
-    if spec.delivery != "Environment":
+    if spec.delivery is not Delivery.ENVIRONMENT:
         return
     credentialed = credentialed_containers(spec)
     for place, container in _containers(pod):
