@@ -66,7 +66,7 @@ class ControllerPolicy:
         return (integration.spec.region if integration else None) or self._home_region
 
     def patience(self, run: Run) -> timedelta:
-        """How much later the controller ends a waiting Run that a worker should end; one of its own namespace, that is."""
+        """How much later the controller ends a waiting Run that a worker of its namespace should end."""
         ours = not self._worker_mode(run) or integration_key(run)[0] != run.metadata.namespace
         return timedelta(0) if ours else WORKER_FIRST
 
