@@ -1,6 +1,8 @@
 """The command `spacelift-aws`."""
 
 import argparse
+import logging
+import os
 import sys
 
 from pydantic import ValidationError
@@ -11,7 +13,7 @@ from spacelift_aws.settings import Settings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line names; the exit code."""
+    """Run what the command line names; the exit code, where the process does not end with it."""
     parser = argparse.ArgumentParser(
         prog="spacelift-aws",
         description="Short-lived, traceable AWS credentials for every infrastructure run in a Kubernetes cluster.",
@@ -28,8 +30,15 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"SPACELIFT_AWS_{name}: {problem['msg']}", file=sys.stderr)
         return 2
     configure_logging(settings)
-    run_controller(settings)
-    return 0
+    code = 0
+    try:
+        run_controller(settings)
+    except Exception:
+        logging.getLogger(__name__).critical("the controller cannot go on", exc_info=True)
+        code = 1
+    # Threads that still wait for an answer of STS would hold up the end, and nothing is lost with them.
+    logging.shutdown()
+    os._exit(code)
 
 
 if __name__ == "__main__":

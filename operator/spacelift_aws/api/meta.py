@@ -29,6 +29,8 @@ class Model(BaseModel):
         extra="ignore",
         frozen=True,
         use_attribute_docstrings=True,
+        # An object may hold what its author would not want to find in a log.
+        hide_input_in_errors=True,
     )
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import kopf
+from kubernetes import client
 
 from spacelift_aws.api.run import Run
 from spacelift_aws.aws.identity import OwnIdentity
@@ -33,8 +34,9 @@ from spacelift_aws.kube.recorder import Recorder
 from spacelift_aws.kube.resources import NAMESPACES, RUNS
 from spacelift_aws.kube.session import Connection, connect, load_configuration
 from spacelift_aws.names import run_id
-from spacelift_aws.run.executor import Executor, Leftover
+from spacelift_aws.run.executor import Executor
 from spacelift_aws.run.observed import Limits
+from spacelift_aws.run.ports import Leftover
 from spacelift_aws.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,14 +53,16 @@ def run_controller(settings: Settings) -> None:
 
 
 async def _run(settings: Settings) -> None:
-    controller = Controller(settings)
+    controller = Controller(settings, await asyncio.to_thread(load_configuration))
     await kopf.operator(
         registry=handlers.registry_for(controller, controller.kinds),
         settings=handlers.settings(),
+        stop_flag=controller.died,
         clusterwide=True,
         standalone=True,
         liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz" if settings.health_port else None,
     )
+    controller.raise_what_died()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +77,43 @@ class _Parts:
 class Controller:
     """Owns the parts; Kopf logs in, starts and stops them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, configuration: client.Configuration) -> None:
         self._settings = settings
-        self._configuration = load_configuration()
+        self._first_login: Connection | None = connect(configuration, self._heard_list)
         self._kube = Kube()
+        self._kube.use(self._first_login)
         self._recorder = Recorder(self._kube, COMPONENT)
         self._cache = Cache()
         self._queue: WorkQueue[WorkKey] = WorkQueue(self._handle)
         self._world = World(self._cache, CONTROLLER, self._queue.add)
         self.kinds = kinds(self._world, self._cache)
         self._relister = Relister(self._kube, self.kinds, settings.relist_every)
-        self._logged_in = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._parts: _Parts | None = None
+        self.died = asyncio.Event()
+        """Set when a task ended that never should: without it the process would go on as a living dead."""
 
-    def login(self) -> Connection:
-        """A session for Kopf and for us; Kopf asks for another when the server says 401."""
-        connection = connect(self._configuration, self._relister.heard_list)
-        self._kube.use(connection)
-        self._logged_in.set()
+    async def login(self) -> Connection:
+        """A session for Kopf and for us; Kopf closes it and asks for another when the server says 401."""
+        connection, self._first_login = self._first_login, None
+        if connection is None:
+            # Read anew: whatever the credentials come from may have new ones.
+            connection = connect(await asyncio.to_thread(load_configuration), self._heard_list)
+            self._kube.use(connection)
         return connection
 
     async def start(self) -> None:
-        """Begin in the background: Kopf logs in only after its start-up handlers."""
-        self._tasks = [asyncio.create_task(self._recorder.run()), asyncio.create_task(self._work())]
+        """Called by Kopf before anything else of it begins, so that it finds all kinds when it looks for them."""
+        try:
+            await self._relister.until_served()
+        except asyncio.CancelledError:
+            if self._first_login is not None:
+                await self._first_login.http.close()
+            raise
+        for work in (self._recorder.run(), self._work()):
+            task = asyncio.create_task(work)
+            task.add_done_callback(lambda _: self.died.set())
+            self._tasks.append(task)
 
     async def stop(self) -> None:
         """Stop at any moment: nothing that counts is only in memory."""
@@ -107,20 +124,23 @@ class Controller:
         if self._parts is not None:
             self._parts.sts.close()
 
-    def alive(self) -> dict[str, Any]:
-        """For `/healthz`. Raises if a part of the controller has died."""
+    def raise_what_died(self) -> None:
+        """Raise what ended a task that never should end."""
         for task in self._tasks:
-            if task.done():
+            if task.done() and not task.cancelled():
                 task.result()
+
+    def alive(self) -> dict[str, Any]:
+        """For `/healthz`: it answers, and that is what is asked; a part that dies ends the process."""
         return {"ready": self._parts is not None, "queue": len(self._queue), "runs": len(self._cache.runs)}
 
     async def _work(self) -> None:
         """Decide nothing before everything is listed: what is not seen yet would pass for gone."""
-        await self._logged_in.wait()
         installation = self._settings.installation or await self._cluster_uid()
         self._parts = parts = self._make_parts(installation)
-        await self._relister.first()
         self._world.on_lost_run(parts.executor.leftover_of)
+        await self._relister.first()
+        parts.executor.inherit(run for _, run in self._cache.runs.items())
         self._queue.start()
         log.info(
             "ready as installation %s: %d AwsIntegrations, %d Runs",
@@ -129,6 +149,9 @@ class Controller:
             len(self._cache.runs),
         )
         await self._relister.run()
+
+    def _heard_list(self, path: str) -> None:
+        self._relister.heard_list(path)
 
     async def _cluster_uid(self) -> str:
         """The installation's name where none is configured: it dies with the cluster."""
@@ -143,7 +166,7 @@ class Controller:
 
     def _make_parts(self, installation: str) -> _Parts:
         settings = self._settings
-        sts = Sts(home_region=settings.region, settings=StsSettings(probes_per_second=settings.probes_per_second))
+        sts = Sts(home_region=settings.region, settings=_sts_settings(settings))
         integrations = IntegrationReconciler(
             view=self._world,
             kube=self._kube,
@@ -194,12 +217,21 @@ class Controller:
                 run = None
             if run is not None and run_id(run.metadata.creation_timestamp, run.metadata.uid) == leftover.run_id:
                 self._world.saw_run(run)
+                self._queue.add(RunKey(*key))
                 return None
         return await executor.clean(leftover, self._world.pod_named(leftover.namespace, leftover.run_id))
 
 
+def _sts_settings(settings: Settings) -> StsSettings:
+    return StsSettings(
+        probes_per_second=settings.probes_per_second,
+        read_timeout=settings.sts_timeout.total_seconds(),
+    )
+
+
 def _schedule(settings: Settings) -> Schedule:
     return Schedule(
+        first_retry=settings.retry_first,
         confirm_after=settings.confirm_after,
         first_delay=settings.retry_first,
         last_fast_delay=settings.retry_last,

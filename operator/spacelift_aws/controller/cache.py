@@ -140,7 +140,7 @@ class Cache:
         """Forget a pod that was deleted; its last view stays while its Run is there, because it tells how it ended."""
         known = self.pods.remove(key, uid)
         pod = last or known
-        if pod is not None and self.run_of(pod) is not None:
+        if pod is not None and pod.name == child_name(pod.run_id) and self.run_of(pod) is not None:
             self._departed[key] = replace(pod, gone=True)
         return pod
 

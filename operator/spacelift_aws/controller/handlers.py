@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import kopf
 
 from spacelift_aws.controller.kinds import Kind
+from spacelift_aws.kube.client import PAGE
 from spacelift_aws.kube.session import Connection
 from spacelift_aws.names import LABEL_RUN_ID
 
@@ -17,7 +18,7 @@ from spacelift_aws.names import LABEL_RUN_ID
 class Process(Protocol):
     """What Kopf starts, stops and asks."""
 
-    def login(self) -> Connection: ...
+    async def login(self) -> Connection: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     def alive(self) -> dict[str, Any]: ...
@@ -28,8 +29,8 @@ def registry_for(process: Process, kinds: Iterable[Kind]) -> kopf.OperatorRegist
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.AiohttpSession:
-        connection = process.login()
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        connection = await process.login()
         return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.http)
 
     @kopf.on.startup(registry=registry)
@@ -41,7 +42,7 @@ def registry_for(process: Process, kinds: Iterable[Kind]) -> kopf.OperatorRegist
         await process.stop()
 
     @kopf.on.probe(registry=registry, id="alive")
-    def alive(**_: Any) -> dict[str, Any]:
+    async def alive(**_: Any) -> dict[str, Any]:
         return process.alive()
 
     for kind in kinds:
@@ -61,6 +62,7 @@ def settings() -> kopf.OperatorSettings:
     """Kopf's settings, each with its reason."""
     chosen = kopf.OperatorSettings()
     chosen.watching.label_selectors["pods"] = LABEL_RUN_ID  # the server filters: other pods cost nothing
+    chosen.watching.chunk_size = PAGE  # one page after another: a list of everything at once would block the loop
     chosen.scanning.disabled = True  # the kinds are fixed: no watch on CRDs and namespaces of Kopf's own
     chosen.peering.standalone = True
     chosen.posting.enabled = False  # Events are written by our recorder, which aggregates

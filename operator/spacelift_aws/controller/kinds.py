@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
 from spacelift_aws.controller.cache import Cache, Namespace, Shelf
@@ -34,7 +32,7 @@ class Kind:
         """Take in an object of the API. One that cannot be read is reported and skipped: it must not stop the rest."""
         try:
             value = self.parse(body)
-        except (ValidationError, KeyError, ValueError) as error:
+        except Exception as error:  # whatever it is, it would come again with every list
             metadata = body.get("metadata") or {}
             name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
             # Only the type: a validation error quotes the object.

@@ -96,8 +96,17 @@ class WorkQueue(Generic[Key]):
         try:
             again = await self._handle(key)
         except KubeError as error:
-            delay = error.retry_after if error.retry_after is not None else self._backoff(key)
+            # Never exactly when the server said: all the others that it sent away come then.
+            delay = self._backoff(key) + (error.retry_after or 0.0)
             log.warning("%s: %s; again in %.1f s", key, error, delay)
+            return delay
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not this task was cancelled but something it waited for, such as a place in a pool that was closed.
+            delay = self._backoff(key)
+            log.warning("%s: what it waited for was cancelled; again in %.1f s", key, delay)
             return delay
         except Exception:  # a defect in the handling of one key must not cost the others their work
             delay = self._backoff(key)

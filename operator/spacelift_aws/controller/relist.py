@@ -13,7 +13,8 @@ from datetime import timedelta
 from spacelift_aws.controller.cache import version_of
 from spacelift_aws.controller.kinds import Kind
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.kube.errors import KubeError, NotFound
+from spacelift_aws.kube.errors import KubeError
+from spacelift_aws.kube.resources import Resource
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,21 @@ class Relister:
         wanted = self._wanted.get(path)
         if wanted is not None:
             wanted.set()
+
+    async def until_served(self) -> None:
+        """Wait for the definitions: Kopf looks for kinds when it starts, and never watches one that comes later."""
+        for kind in self._kinds:
+            await self._until_kind_served(kind.resource)
+
+    async def _until_kind_served(self, resource: Resource) -> None:
+        while True:
+            try:
+                if await self._kube.served(resource):
+                    return
+                log.error("the API server knows no %s: apply the CRDs (kubectl apply -f crds/)", resource.plural)
+            except KubeError as error:
+                log.warning("asking whether there are %s: %s; again in %.0f s", resource.plural, error, RETRY)
+            await asyncio.sleep(RETRY)
 
     async def first(self) -> None:
         """List everything once; returns when all of it is known."""
@@ -62,10 +78,6 @@ class Relister:
         while True:
             try:
                 await self._list(kind)
-            except NotFound:
-                log.error(
-                    "the API server does not know %s: apply the CRDs (kubectl apply -f crds/)", kind.resource.plural
-                )
             except KubeError as error:
                 log.warning("listing %s: %s; again in %.0f s", kind.resource.plural, error, RETRY)
             else:

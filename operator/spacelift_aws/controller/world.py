@@ -11,8 +11,8 @@ from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Phase, Run
 from spacelift_aws.controller.cache import Cache, Namespace, ObjectKey, version_of
 from spacelift_aws.names import child_name
-from spacelift_aws.run.executor import Leftover
 from spacelift_aws.run.pods import Pod
+from spacelift_aws.run.ports import Leftover
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,13 @@ class World:
 
     def saw_run(self, run: Run) -> None:
         """A Run is there, and this is how it looks."""
+        key = (run.metadata.namespace, run.metadata.name)
+        known = self._cache.runs.get(key)
+        if known is not None and known.metadata.uid != run.metadata.uid and _older(known, run):
+            # It was deleted and made anew while nobody looked: what the first one left is still to be cleared away.
+            self.lost_run(known)
         if self._cache.put_run(run):
-            self._enqueue(RunKey(run.metadata.namespace, run.metadata.name))
+            self._enqueue(RunKey(*key))
 
     def lost_run(self, run: Run) -> None:
         """A Run is not there any more."""
@@ -74,6 +79,10 @@ class World:
         leftover = self._leftover_of(last) if last is not None else None
         if leftover is not None:
             self._enqueue(leftover)
+
+    def left_behind(self, leftover: Leftover) -> None:
+        """Something of a Run that is gone may have come into being after it went."""
+        self._enqueue(leftover)
 
     def saw_pod(self, pod: Pod) -> None:
         """A run's pod is there. Where its Run is not, the pod leads to what is left of it."""
@@ -132,6 +141,10 @@ class World:
         """Whether a Run waits for this integration."""
         runs = (self._cache.runs.get(key) for key in self._cache.runs_of(integration))
         return any(run is not None and run.status.phase is Phase.QUEUED for run in runs)
+
+
+def _older(run: Run, other: Run) -> bool:
+    return version_of(run.metadata.resource_version) < version_of(other.metadata.resource_version)
 
 
 def _credentials_live(pod: Pod) -> bool:

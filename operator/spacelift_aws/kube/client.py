@@ -4,6 +4,7 @@ Measured against the alternatives: 0.10 ms of CPU a write on the shared session,
 The write path of a Run is five calls, so this is what the operator's throughput is made of.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from enum import Enum
 from typing import Any
@@ -11,16 +12,22 @@ from typing import Any
 import aiohttp
 import orjson
 
-from spacelift_aws.kube.errors import Conflict, NotFound, Unanswered, api_error
+from spacelift_aws.kube.errors import Conflict, NotFound, NotNow, Unanswered, api_error
 from spacelift_aws.kube.resources import SECRETS, Resource
-from spacelift_aws.kube.session import Connection
+from spacelift_aws.kube.session import CONNECTIONS, Connection
 
 Object = dict[str, Any]
 
 PAGE = 500
 """Objects a page of a list: bounds the memory of a relist, not its size."""
 
+AT_ONCE = CONNECTIONS - 16
+"""Our calls at once: what is left are Kopf's watches and lists. Calls wait here and not for a connection, because there
+the time would count against their timeout, and one that was never sent would pass for one that was not answered."""
+
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 class Deletion(Enum):
@@ -37,6 +44,7 @@ class Kube:
 
     def __init__(self) -> None:
         self._connection: Connection | None = None
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     def use(self, connection: Connection) -> None:
         """Make all further calls on this session."""
@@ -66,8 +74,8 @@ class Kube:
         return await self._call("POST", resource.path(namespace), body=body)
 
     async def create_secret(self, namespace: str, body: Mapping[str, Any]) -> None:
-        """Create a Secret; the answer, which repeats its content, is never read."""
-        await self._call("POST", SECRETS.path(namespace), body=body, discard=True)
+        """Create a Secret; the answer, which would repeat its content, is asked to be without."""
+        await self._call("POST", SECRETS.path(namespace), body=body, accept=_METADATA_ONLY)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object | None:
         """Delete an object if it still has this UID: None when it is gone, the object while it ends gracefully."""
@@ -81,13 +89,18 @@ class Kube:
     async def delete_secret(self, namespace: str, name: str) -> Deletion:
         """Delete a Secret by name; of the answer, which may be the Secret, only its kind is looked at."""
         try:
-            answer = await self._delete(SECRETS, namespace, name, None)
+            answer = await self._delete(SECRETS, namespace, name, None, accept=_METADATA_ONLY)
         except NotFound:
             return Deletion.GONE
         return Deletion.GONE if answer.get("kind") == "Status" else Deletion.HELD
 
     async def _delete(
-        self, resource: Resource, namespace: str, name: str, preconditions: Mapping[str, str] | None
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        preconditions: Mapping[str, str] | None,
+        accept: str | None = None,
     ) -> Object:
         """Plainly and in the background: neither `dryRun` nor another propagation is ever asked for.
 
@@ -96,7 +109,7 @@ class Kube:
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if preconditions is not None:
             body["preconditions"] = preconditions
-        return await self._call("DELETE", resource.path(namespace, name), body=body)
+        return await self._call("DELETE", resource.path(namespace, name), body=body, accept=accept)
 
     async def patch_status(
         self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any], *, resource_version: str
@@ -109,6 +122,14 @@ class Kube:
         """Merge into an object without a precondition."""
         return await self._call("PATCH", resource.path(namespace, name), body=body)
 
+    async def served(self, resource: Resource) -> bool:
+        """Whether the API server offers this kind to whoever looks through its API, as Kopf does when it starts."""
+        try:
+            found = await self._call("GET", resource.group_path)
+        except NotFound:
+            return False
+        return any(kind.get("name") == resource.plural for kind in found.get("resources") or ())
+
     async def _call(
         self,
         method: str,
@@ -116,37 +137,39 @@ class Kube:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        discard: bool = False,
+        accept: str | None = None,
     ) -> Object:
-        connection = self._connection
-        if connection is None:
-            raise Unanswered("not logged in to the API server yet")
-        headers = {}
+        headers = {"Accept": accept} if accept else {}
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        try:
-            async with connection.http.request(
-                method,
-                connection.server + path,
-                params=query,
-                data=orjson.dumps(body) if body is not None else None,
-                headers=headers,
-                timeout=_TIMEOUT,
-                middlewares=connection.own_middlewares,
-            ) as response:
-                if response.status >= 400:
-                    raise api_error(response.status, await _status_body(response), _retry_after(response))
-                if discard:
-                    return {}
-                answer: Object = orjson.loads(await response.read())
-                return answer
-        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+        async with self._turns:
+            connection = self._connection
+            if connection is None or connection.http.closed:
+                raise NotNow("not logged in to the API server at the moment")
+            try:
+                async with connection.http.request(
+                    method,
+                    connection.server + path,
+                    params=query,
+                    data=orjson.dumps(body) if body is not None else None,
+                    headers=headers,
+                    timeout=_TIMEOUT,
+                    middlewares=connection.own_middlewares,
+                ) as response:
+                    if response.status >= 400:
+                        raise api_error(response.status, await _status_body(response), _retry_after(response))
+                    answer: Object = orjson.loads(await response.read())
+                    return answer
             # `from None`: an aiohttp error holds the request, a JSON error the document.
-            raise Unanswered(f"{method} {path}: {type(error).__name__}") from None
-        except RuntimeError as error:
-            if not connection.http.closed:
-                raise
-            raise Unanswered(f"{method} {path}: the session was closed") from error
+            except _NOT_SENT as error:
+                raise NotNow(f"{method} {path}: no connection ({type(error).__name__})") from None
+            except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+                raise Unanswered(f"{method} {path}: {type(error).__name__}") from None
+            except RuntimeError:
+                # Kopf closes the session under our feet when its own call is answered with 401.
+                if not connection.http.closed:
+                    raise
+                raise Unanswered(f"{method} {path}: the session was closed") from None
 
 
 async def _status_body(response: aiohttp.ClientResponse) -> Mapping[str, Any]:

@@ -14,6 +14,10 @@ class Unanswered(KubeError):
     """No answer that can be relied on came: the call may or may not have been carried out."""
 
 
+class NotNow(KubeError):
+    """Certainly not carried out, for a reason that has nothing to do with what was asked: worth asking again later."""
+
+
 class ApiError(KubeError):
     """The API server answered with a `Status` of failure.
 
@@ -55,16 +59,17 @@ class Forbidden(ApiError):
 def api_error(status: int, body: Mapping[str, Any], retry_after: float | None) -> KubeError:
     """The exception for an answer of 400 or more.
 
-    From 500 on the outcome is not known: a gateway or the server may give up on a call that was carried out.
+    From 500 on the outcome is not known: a gateway or the server may give up on a call that was carried out. With 401
+    (a token that has just expired) and 429 (priority and fairness) the server has not looked at the request at all.
     """
     reason = str(body.get("reason") or "")
     message = str(body.get("message") or "no explanation given")
     details = body.get("details") or {}
     causes = tuple(str(cause.get("reason") or "") for cause in details.get("causes") or ())
-    if status >= 500:
-        unanswered = Unanswered(f"the API server answered {status} {reason}")
-        unanswered.retry_after = retry_after
-        return unanswered
+    if status >= 500 or status in (401, 429):
+        passing = (Unanswered if status >= 500 else NotNow)(f"the API server answered {status} {reason}".rstrip())
+        passing.retry_after = retry_after
+        return passing
     kind: type[ApiError] = {404: NotFound, 403: Forbidden, 422: Invalid, 400: Invalid, 413: Invalid}.get(
         status, ApiError
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError, NotFound
 from spacelift_aws.kube.resources import EVENTS, Resource
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ class _Event:
     def name(self) -> str:
         """The same for the same message, so that a repetition, also after a restart, finds the first."""
         words = "\0".join((self.regarding.uid, self.type, self.reason, self.message))
-        return f"{self.regarding.name[:200]}.{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+        # Cut names may end in a character that no part of a name may end with.
+        return f"{self.regarding.name[:200].rstrip('-.')}.{hashlib.sha256(words.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Recorder:
 
     def event(self, regarding: Regarding, type_: str, reason: str, message: str) -> None:
         """Note an Event of type `Normal` or `Warning`."""
-        event = _Event(regarding, type_, reason, message[:MESSAGE_LIMIT])
+        event = _Event(regarding, type_, reason, message.encode()[:MESSAGE_LIMIT].decode(errors="ignore"))
         try:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
@@ -78,7 +79,10 @@ class Recorder:
             try:
                 await self._send(event, datetime.now(UTC))
             except KubeError as error:
+                self._sent.pop(event.name, None)
                 log.warning("event %s of %s was not written: %s", event.reason, event.regarding.name, error)
+            except Exception:  # a defect in telling must not end the work
+                log.exception("event %s of %s was not written", event.reason, event.regarding.name)
             finally:
                 self._queue.task_done()
 
@@ -100,7 +104,11 @@ class Recorder:
                     raise
         elif now - earlier.at >= QUIET:
             self._remember(event.name, _Sent(earlier.count + 1, now))
-            await self._patch(event, {"lastTimestamp": _time(now), "count": earlier.count + 1})
+            try:
+                await self._patch(event, {"lastTimestamp": _time(now), "count": earlier.count + 1})
+            except NotFound:
+                # The API server forgets Events after an hour.
+                await self._kube.create(EVENTS, event.regarding.namespace, self._body(event, now))
 
     async def _patch(self, event: _Event, body: dict[str, Any]) -> None:
         await self._kube.patch(EVENTS, event.regarding.namespace, event.name, body)

@@ -17,9 +17,14 @@ class Resource:
         """As objects spell it: `v1`, `aws.spacelift.io/v1beta1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
+    @property
+    def group_path(self) -> str:
+        """The URL path under which the API server tells what kinds this group version has."""
+        return f"{'/apis' if self.group else '/api'}/{self.api_version}"
+
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """The URL path of a collection or an object."""
-        parts = ["/apis" if self.group else "/api", self.api_version]
+        parts = [self.group_path]
         if namespace is not None:
             parts += ["namespaces", namespace]
         parts += [part for part in (self.plural, name, subresource) if part is not None]

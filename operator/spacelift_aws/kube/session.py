@@ -5,6 +5,8 @@ its generated API classes are not used, because they cost four times as much a c
 are newer than the client.
 """
 
+import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +14,15 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 from kubernetes import client, config
+from yarl import URL
+
+log = logging.getLogger(__name__)
 
 CONNECTIONS = 64
-"""Connections to the API server at once; a burst of Runs waits here instead of opening thousands."""
+"""Connections to the API server at once, Kopf's included."""
+
+TOKEN_KEPT = 10.0
+"""Seconds until the bearer token is looked at again: service account tokens rotate on disk, plugins give new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +51,17 @@ def connect(configuration: client.Configuration, on_list: Callable[[str], None])
     """Open the shared session; `on_list` hears the path of every list that Kopf begins.
 
     Kopf lists a resource when it starts and again after a gap in its watch, and has no other word for the latter.
-    Our own calls bring their own middlewares and are not heard.
+    It is told after the answer came: what is listed then is no older than what Kopf got. Our own calls bring their
+    own middlewares and are not heard.
     """
+    prefix = URL(configuration.host).path.rstrip("/")
 
     async def hear_lists(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        if request.method == "GET" and "watch" not in request.url.query:
-            on_list(request.url.path)
-        return await handler(request)
+        response = await handler(request)
+        query = request.url.query
+        if request.method == "GET" and response.status == 200 and "watch" not in query and "continue" not in query:
+            on_list(request.url.path.removeprefix(prefix))
+        return response
 
     add_token = _add_token(configuration)
     http = aiohttp.ClientSession(
@@ -62,10 +74,22 @@ def connect(configuration: client.Configuration, on_list: Callable[[str], None])
 
 
 def _add_token(configuration: client.Configuration) -> ClientMiddlewareType:
-    """A middleware that sets the bearer token of this moment: service account tokens rotate on disk."""
+    """A middleware that sets the bearer token of the moment, read in a thread: an exec plugin takes a second."""
+    token: str | None = None
+    read_at = float("-inf")
+    reading = asyncio.Lock()
 
     async def add_token(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        token = configuration.get_api_key_with_prefix("BearerToken")
+        nonlocal token, read_at
+        now = asyncio.get_running_loop().time()
+        if now >= read_at + TOKEN_KEPT:
+            async with reading:
+                if now >= read_at + TOKEN_KEPT:
+                    try:
+                        token = await asyncio.to_thread(configuration.get_api_key_with_prefix, "BearerToken")
+                    except (OSError, config.ConfigException) as error:
+                        log.warning("the bearer token cannot be read, the last one is kept: %s", error)
+                    read_at = now
         if token:
             request.headers["Authorization"] = token
         return await handler(request)

@@ -2,15 +2,15 @@
 
 import base64
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
+from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Run, RunStatus
 from spacelift_aws.aws.errors import Failure, StsError
-from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Session
+from spacelift_aws.aws.sts import Credentials
 from spacelift_aws.backoff import backoff
 from spacelift_aws.kube.client import Deletion, Kube, Object
 from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Unanswered
@@ -30,55 +30,16 @@ from spacelift_aws.run.observed import (
     Verdict,
 )
 from spacelift_aws.run.pods import Pod, parse_pod
+from spacelift_aws.run.ports import Clock, Issuer, Leftover, ObjectKey, Policy, View
 
 log = logging.getLogger(__name__)
-
-ObjectKey = tuple[str, str]
 
 STEPS = 12
 """Decisions in a row for one Run; more would mean that two of them contradict each other."""
 FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(minutes=2)
 
-Clock = Callable[[], datetime]
-
-
-class View(Protocol):
-    """The objects as last seen, and where what our own calls show goes."""
-
-    def run(self, key: ObjectKey) -> Run | None: ...
-    def pod_of(self, run: Run) -> Pod | None: ...
-    def saw_run(self, run: Run) -> None: ...
-    def lost_run(self, run: Run) -> None: ...
-    def saw_pod(self, pod: Pod) -> None: ...
-    def lost_pod(self, pod: Pod) -> None: ...
-
-
-class Policy(Protocol):
-    """What differs between executors: which Runs are theirs, and when those may be issued credentials."""
-
-    def serves(self, run: Run, pod: Pod | None) -> bool: ...
-    def grant(self, run: Run, run_id: str) -> Grant | Refusal: ...
-    def patience(self, run: Run) -> timedelta: ...
-    def region(self, run: Run) -> str | None: ...
-    def denied(self, run: Run) -> None:
-        """STS refused a Run whose integration is trusted."""
-        ...
-
-
-class Issuer(Protocol):
-    """STS, as far as a Run needs it."""
-
-    async def assume_role(self, request: AssumeRoleRequest, lane: str) -> Session: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """What may remain of a Run that is gone: found by its ID alone."""
-
-    namespace: str
-    run_id: str
-    run_name: str
+_NOTHING = Memory()
 
 
 class Executor:
@@ -107,8 +68,19 @@ class Executor:
         self._recorder = recorder
         self._limits = limits
         self._clock = clock
-        self._started = clock()
         self._memories: dict[str, Memory] = {}
+
+    def inherit(self, runs: Iterable[Run]) -> None:
+        """Take over Runs that an earlier process may have worked on: it may have died between sending and hearing.
+
+        To be called before the first of them is executed.
+        """
+        now = self._clock()
+        for run in runs:
+            pod = self._own_pod(run)
+            if run.status.phase.terminal or (pod is not None and pod.running):
+                continue
+            self._remember(_run_id(run), unanswered_at=now)
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         """Bring one Run forward as far as it goes now; answers the seconds after which to look again."""
@@ -127,20 +99,20 @@ class Executor:
     def leftover_of(self, run: Run) -> Leftover | None:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
         identifier = _run_id(run)
-        memory = self._memories.get(identifier, Memory())
+        memory = self._memories.get(identifier, _NOTHING)
         done = memory.secret in (SecretState.UNKNOWN, SecretState.GONE) and memory.unanswered_at is None
         if run.status.phase.terminal and done:
             self._memories.pop(identifier, None)
             return None
-        return Leftover(run.metadata.namespace, identifier, run.metadata.name)
+        return _leftover(run)
 
     async def clean(self, leftover: Leftover, pod: Pod | None) -> float | None:
         """Remove pod and Secret of a Run that is gone, also where nobody else would: `--cascade=orphan`."""
         name = child_name(leftover.run_id)
-        if pod is not None and not pod.gone and pod.deletion is None:
+        if pod is not None and pod.executor == self._name and not pod.gone and pod.deletion is None:
             await self._end_pod(pod)
         deletion = await self._kube.delete_secret(leftover.namespace, name)
-        memory = self._memories.get(leftover.run_id, Memory())
+        memory = self._memories.get(leftover.run_id, _NOTHING)
         if deletion is Deletion.HELD:
             log.warning("Secret %s/%s is held by a finalizer; its Run is gone", leftover.namespace, name)
             return LAST_RETRY.total_seconds()
@@ -156,37 +128,33 @@ class Executor:
         run = self._view.run(key)
         if run is None:
             return None
-        pod = self._view.pod_of(run)
-        if pod is not None and pod.owner_uid != run.metadata.uid:
-            pod = None  # somebody else's: never adopted, and its name shows when ours is created
+        pod = self._own_pod(run)
         if not self._policy.serves(run, pod):
             return None
         identifier = _run_id(run)
+        grant = self._policy.grant(run, identifier)
+        if isinstance(grant, Refusal) and identifier in self._memories:
+            # Only refusals in a row, while trust holds, add up to a verdict.
+            self._remember(identifier, denied_since=None)
         return Observed(
             run=run,
             run_id=identifier,
             pod=pod,
-            grant=self._policy.grant(run, identifier),
-            executor=self._name,
+            grant=grant,
             region=self._policy.region(run),
             now=self._clock(),
-            memory=self._memory(run, identifier, pod),
+            memory=self._memories.get(identifier, _NOTHING),
             limits=self._limits,
             patience=self._policy.patience(run),
         )
 
-    def _memory(self, run: Run, identifier: str, pod: Pod | None) -> Memory:
-        memory = self._memories.get(identifier)
-        if memory is None:
-            # An earlier process may have died between sending a Secret and hearing of it. (Creation times are whole
-            # seconds, and no process dies and starts again within one.)
-            created_before = run.metadata.creation_timestamp + timedelta(seconds=1) <= self._started
-            inherited = created_before and pod is None and not run.status.phase.terminal
-            memory = self._memories[identifier] = Memory(unanswered_at=self._started if inherited else None)
-        return memory
+    def _own_pod(self, run: Run) -> Pod | None:
+        """The Run's pod. Somebody else's is never adopted; that it has the name shows when ours is created."""
+        pod = self._view.pod_of(run)
+        return pod if pod is not None and pod.owner_uid == run.metadata.uid else None
 
     def _remember(self, identifier: str, **changes: object) -> None:
-        memory = self._memories.get(identifier, Memory())
+        memory = self._memories.get(identifier, _NOTHING)
         self._memories[identifier] = replace(memory, **changes)  # type: ignore[arg-type]  # fields by name
 
     async def _do(self, seen: Observed, action: decide.Action) -> None:
@@ -202,8 +170,8 @@ class Executor:
                     await self._end_pod(seen.pod)
             case decide.DeleteSecret():
                 await self._delete_secret(seen)
-            case decide.WriteStatus(wanted):
-                await self._write_status(seen, wanted)
+            case decide.WriteStatus(wanted, warning):
+                await self._write_status(seen, wanted, warning)
             case decide.DeleteRun():
                 await self._kube.delete(RUNS, *_key(seen.run), uid=seen.run.metadata.uid)
                 self._view.lost_run(seen.run)
@@ -220,6 +188,9 @@ class Executor:
         body = build_secret(seen.run, seen.run_id, session.credentials)
         try:
             created = await self._put_secret(seen, body)
+        except NotFound:
+            self._view.lost_run(seen.run)  # its namespace is gone, and all that was in it
+            return
         except ApiError as error:
             message = scrubbed(f"The API server refuses the run's Secret: {error.message}", session.credentials)
             self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
@@ -235,6 +206,9 @@ class Executor:
                 failures=0,
                 trouble=None,
             )
+        if self._is_gone(seen.run):
+            # Its leftovers may have been cleared away before the Secret came into being.
+            self._view.left_behind(_leftover(seen.run))
 
     async def _put_secret(self, seen: Observed, body: Object) -> bool:
         """Create the Secret. One that is there may be a leftover, a rival's or forged: it is replaced unread."""
@@ -261,12 +235,12 @@ class Executor:
     def _sts_refused(self, seen: Observed, error: StsError) -> None:
         """STS's own trouble delays; a refusal is never final at once, the trust is verified again first."""
         if error.kind in (Failure.RETRYING, Failure.NO_IDENTITY):
-            self._failed(seen, CredentialsIssuedReason.RETRYING, f"STS gave no session: {error}")
+            self._failed(seen, CredentialsIssuedReason.RETRYING, f"STS gave no session: {_words(error)}")
             return
         now = self._clock()
         since = seen.memory.denied_since or now
         self._remember(seen.run_id, denied_since=since)
-        message = f"STS refuses to issue a session: {error}"
+        message = f"STS refuses to issue a session: {_words(error)}"
         if now - since >= self._limits.denied:
             self._remember(seen.run_id, verdict=Verdict(SucceededReason.ACCESS_DENIED, message))
             return
@@ -287,6 +261,8 @@ class Executor:
             answer = await self._kube.create(PODS, seen.run.metadata.namespace, body)
         except AlreadyExists:
             await self._meet_pod(seen)
+        except NotFound:
+            self._view.lost_run(seen.run)
         except ApiError as error:
             self._pod_refused(seen, error)
         else:
@@ -334,40 +310,50 @@ class Executor:
         state = SecretState.HELD if deletion is Deletion.HELD else SecretState.GONE
         self._remember(seen.run_id, secret=state, deleted_at=self._clock())
 
-    async def _write_status(self, seen: Observed, wanted: RunStatus) -> None:
+    async def _write_status(self, seen: Observed, wanted: RunStatus, warning: str | None) -> None:
         run = seen.run
         try:
             body = await self._kube.patch_status(
                 RUNS,
                 *_key(run),
-                status.changes(run.status, wanted),
+                status_patch(run.status, wanted),
                 resource_version=run.metadata.resource_version,
             )
-        except (Conflict, Invalid):
+        except Conflict:
             await self._look_at_run(run)
+            return
+        except Invalid:
+            # A terminal phase that was written meanwhile is not left again; anything else is worth a complaint.
+            if not await self._look_at_run(run):
+                raise
             return
         except NotFound:
             self._view.lost_run(run)
             return
         self._view.saw_run(Run.model_validate(body))
         regarding = Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
-        for event in status.events(run.status, wanted):
+        for event in status.events(run.status, wanted, warning):
             self._recorder.event(regarding, event.type, event.reason, event.message)
 
-    async def _look_at_run(self, run: Run) -> None:
-        """Somebody wrote first, perhaps the Run's end: decide anew on what there is now."""
+    async def _look_at_run(self, run: Run) -> bool:
+        """Somebody wrote first, perhaps the Run's end: decide anew on what there is now; False if it is the same."""
         try:
             current = Run.model_validate(await self._kube.get(RUNS, *_key(run)))
         except NotFound:
             current = None
         if current is None or current.metadata.uid != run.metadata.uid:
             self._view.lost_run(run)
-        else:
-            self._view.saw_run(current)
+            return True
+        self._view.saw_run(current)
+        return current.metadata.resource_version != run.metadata.resource_version
+
+    def _is_gone(self, run: Run) -> bool:
+        current = self._view.run(_key(run))
+        return current is None or current.metadata.uid != run.metadata.uid
 
     def _overtaken(self, seen: Observed) -> bool:
         run = self._view.run(_key(seen.run))
-        return run is None or run.metadata.uid != seen.run.metadata.uid or run.status.phase.terminal or run.spec.stop
+        return run is None or self._is_gone(seen.run) or run.status.phase.terminal or run.spec.stop
 
     def _failed(
         self,
@@ -376,7 +362,7 @@ class Executor:
         message: str,
         retry_after: float | None = None,
     ) -> None:
-        failures = self._memories.get(seen.run_id, Memory()).failures
+        failures = self._memories.get(seen.run_id, _NOTHING).failures
         delay = backoff(failures, FIRST_RETRY.total_seconds(), LAST_RETRY.total_seconds())
         retry_at = self._clock() + timedelta(seconds=max(delay, retry_after or 0.0))
         self._remember(seen.run_id, failures=failures + 1, trouble=Trouble(reason, message, retry_at))
@@ -394,12 +380,22 @@ def is_final(error: ApiError) -> bool:
     return isinstance(error, Forbidden) and (denied or "denied request" in error.message)
 
 
+def _words(error: StsError) -> str:
+    """What STS said, without the ID of the request: the same trouble is told in the same words each time."""
+    log.info("STS: %s", error)
+    return f"{error.code}: {error.message}"
+
+
 def scrubbed(message: str, credentials: Credentials) -> str:
     """A message without the values that may never be shown, should the server have quoted them."""
     for value in (credentials.secret_access_key, credentials.session_token):
         encoded = base64.b64encode(value.encode()).decode()
         message = message.replace(value, "*****").replace(encoded, "*****")
     return message
+
+
+def _leftover(run: Run) -> Leftover:
+    return Leftover(run.metadata.namespace, _run_id(run), run.metadata.name)
 
 
 def _run_id(run: Run) -> str:

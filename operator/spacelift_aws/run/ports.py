@@ -1,0 +1,55 @@
+"""What the executor needs from around it: the objects as last seen, a policy, STS and a clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from spacelift_aws.api.run import Run
+from spacelift_aws.aws.sts import AssumeRoleRequest, Session
+from spacelift_aws.run.observed import Grant, Refusal
+from spacelift_aws.run.pods import Pod
+
+ObjectKey = tuple[str, str]
+"""Namespace and name."""
+
+Clock = Callable[[], datetime]
+
+
+class View(Protocol):
+    """The objects as last seen, and where what our own calls show goes."""
+
+    def run(self, key: ObjectKey) -> Run | None: ...
+    def pod_of(self, run: Run) -> Pod | None: ...
+    def saw_run(self, run: Run) -> None: ...
+    def lost_run(self, run: Run) -> None: ...
+    def saw_pod(self, pod: Pod) -> None: ...
+    def lost_pod(self, pod: Pod) -> None: ...
+    def left_behind(self, leftover: "Leftover") -> None: ...
+
+
+class Policy(Protocol):
+    """What differs between executors: which Runs are theirs, and when those may be issued credentials."""
+
+    def serves(self, run: Run, pod: Pod | None) -> bool: ...
+    def grant(self, run: Run, run_id: str) -> Grant | Refusal: ...
+    def patience(self, run: Run) -> timedelta: ...
+    def region(self, run: Run) -> str | None: ...
+    def denied(self, run: Run) -> None:
+        """STS refused a Run whose integration is trusted."""
+        ...
+
+
+class Issuer(Protocol):
+    """STS, as far as a Run needs it."""
+
+    async def assume_role(self, request: AssumeRoleRequest, lane: str) -> Session: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What may remain of a Run that is gone: found by its ID alone."""
+
+    namespace: str
+    run_id: str
+    run_name: str
