@@ -57,9 +57,12 @@ def start(
 
 def cluster(*, crds: Sequence[Path] = (), say: Say = to_stderr) -> Cluster:
     """The cluster of the current kubeconfig context if `USE_EXISTING_CLUSTER` is `true`, else a new control plane."""
-    if os.environ.get("USE_EXISTING_CLUSTER", "").lower() == "true":
-        return ExistingCluster(crds=crds)
-    return start(crds=crds, say=say)
+    return ExistingCluster(crds=crds) if uses_existing() else start(crds=crds, say=say)
+
+
+def uses_existing() -> bool:
+    """Whether the environment asks for the cluster of the current kubeconfig context."""
+    return os.environ.get("USE_EXISTING_CLUSTER", "").lower() == "true"
 
 
 class ControlPlane(Cluster):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sandbox.cluster import Cluster, KubectlError
 from sandbox.controller import CRDS, MANIFESTS
+from sandbox.progress import Say
 
 _OURS = (f"--filename={CRDS}", f"--filename={MANIFESTS / 'controller.yaml'}")
 _DEFINITION = "customresourcedefinition"
@@ -31,7 +32,7 @@ class Item(NamedTuple):
 
 
 @contextmanager
-def guest(cluster: Cluster, namespaces: Sequence[str]) -> Iterator[None]:
+def guest(cluster: Cluster, namespaces: Sequence[str], say: Say) -> Iterator[None]:
     """Within the context the cluster may be used; at its end goes what was not there at its beginning.
 
     That is: `namespaces`, as they are known then, and the operator's definitions and permissions. Raises `GuestError`
@@ -48,6 +49,7 @@ def guest(cluster: Cluster, namespaces: Sequence[str]) -> Iterator[None]:
     try:
         yield
     finally:
+        say("removing from the cluster what was made here")
         made = [Item(0, "namespace", name, None) for name in namespaces]
         _remove(cluster, [*made, *sorted(_installed(cluster) - before)])
 

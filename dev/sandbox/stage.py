@@ -19,10 +19,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.aws import Account, Aws, Identity, aws_cli, start_aws
+from sandbox.aws import DEFAULT_REGION, Account, Aws, Identity, aws_cli, start_aws
 from sandbox.cluster import Cluster
 from sandbox.controller import CRDS, Controller
-from sandbox.controlplane import ControlPlane, cluster
+from sandbox.controlplane import ControlPlane, cluster, uses_existing
 from sandbox.faultproxy import FaultProxy
 from sandbox.guest import guest
 from sandbox.node import start_node
@@ -168,12 +168,12 @@ def set_stage(
     """
     with ExitStack() as stack:
         cli = aws_cli(say)
-        say("starting the control plane")
+        say("starting the control plane" if not uses_existing() else "using the cluster of the kubeconfig's context")
         running = stack.enter_context(cluster(crds=[CRDS] if install else (), say=say))
         own = isinstance(running, ControlPlane)
         namespaces: list[str] = []
         if not own:
-            stack.enter_context(guest(running, namespaces))
+            stack.enter_context(guest(running, namespaces, say))
         say("starting the emulated AWS")
         address = None if own else os.environ.get("SANDBOX_AWS_ADDRESS")
         aws = stack.enter_context(start_aws(running.supervisor, say, address=address))
@@ -193,7 +193,7 @@ def set_stage(
             controller=Controller(running, environment),
             objects=Objects(running.kubeconfig),
             image=os.environ.get("SANDBOX_IMAGE", DEFAULT_IMAGE),
-            variables={} if own else aws.place(endpoint=aws.outside),
+            variables={} if own else {"AWS_ENDPOINT_URL": aws.outside, "AWS_REGION": DEFAULT_REGION},
             namespaces=namespaces,
         )
         if not own:

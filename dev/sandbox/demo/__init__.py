@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from sandbox import binaries
 from sandbox.cluster import KubectlError
+from sandbox.controlplane import uses_existing
 from sandbox.demo.beats import Beat, Chapter, Check, Output, Prose
 from sandbox.demo.narration import Narrator, narrator
 from sandbox.demo.scene import Scene
@@ -24,9 +25,14 @@ SETTINGS = {
 }
 
 OPENING = """\
-A Kubernetes cluster, an emulated AWS and the operator are started on this machine, used, and removed.
+{where}
 One delay is shortened: trust that was found wanting is verified again every second ({settings}); \
 by default the delays grow from two seconds to a minute, and to ten minutes later on."""
+
+HERE = "A Kubernetes cluster, an emulated AWS and the operator are started on this machine, used, and removed."
+ELSEWHERE = """\
+An emulated AWS and the operator are started on this machine, for the cluster of the kubeconfig's context. \
+What is made in the cluster is removed at the end."""
 
 PATIENCE_ON_OWN_NODE = 30.0
 PATIENCE_ELSEWHERE = 180.0
@@ -36,7 +42,8 @@ PATIENCE_ELSEWHERE = 180.0
 def demo(*, keep: bool = False) -> int:
     """Tell the whole story; 0 if all of it was seen. With `keep` it stays for kubectl until interrupted."""
     voice = narrator()
-    opening = OPENING.format(settings=" ".join(f"{name}={value}" for name, value in SETTINGS.items()))
+    settings = " ".join(f"{name}={value}" for name, value in SETTINGS.items())
+    opening = OPENING.format(where=ELSEWHERE if uses_existing() else HERE, settings=settings)
     voice.tell(Chapter("Short-lived credentials for every run"))
     voice.tell(Prose(f"{opening}\n "))
     with _stage(voice) as stage:

@@ -92,7 +92,7 @@ def summary(told: Sequence[Told], seconds: float, style: Style, stopped: str = "
     whole = passed == len(told) and bool(told) and not stopped
     yield ""
     if stopped:
-        yield from _wrapped(f"The story ends here: {stopped}", style)
+        yield from _wrapped(f"The story ends here: {stopped.splitlines()[0]}", style)
     verdict = f"All {passed} seen, in {seconds:.0f} s." if whole else f"Only {passed} seen, in {seconds:.0f} s."
     yield " " * _INDENT + style.paint(verdict, _GREEN if whole else _RED)
 
