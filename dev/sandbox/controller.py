@@ -21,10 +21,14 @@ _READY_WITHIN = 60.0
 class Controller:
     """A controller that can be killed and started again, with the same or other settings."""
 
-    def __init__(self, cluster: Cluster, environment: Mapping[str, str]) -> None:
-        """`environment` is all that the process gets besides its kubeconfig: AWS's variables and settings."""
+    def __init__(self, cluster: Cluster, environment: Mapping[str, str], name: str = "controller") -> None:
+        """`environment` is all that the process gets besides its kubeconfig: AWS's variables and settings.
+
+        `name` tells several of them apart.
+        """
         self._cluster = cluster
-        self._environment = dict(environment)
+        self._name = name
+        self.environment = dict(environment)
         self._generation = 0
         self._process: Process | None = None
         self._kubeconfig: Path | None = None
@@ -44,7 +48,7 @@ class Controller:
     @property
     def logs(self) -> str:
         """Everything that all its processes have logged."""
-        files = (self._cluster.folder / f"controller-{n}.log" for n in range(1, self._generation + 1))
+        files = (self._cluster.folder / f"{self._name}-{n}.log" for n in range(1, self._generation + 1))
         return "".join(file.read_text() for file in files if file.exists())
 
     def start(self, settings: Mapping[str, str] | None = None, *, wait: bool = True) -> None:
@@ -52,9 +56,9 @@ class Controller:
         if self._kubeconfig is None:
             self._kubeconfig = self._cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT)
         self._generation += 1
-        environment = {**self._environment, **(settings or {}), "KUBECONFIG": str(self._kubeconfig)}
+        environment = {**self.environment, "KUBECONFIG": str(self._kubeconfig), **(settings or {})}
         self._process = self._cluster.run(
-            f"controller-{self._generation}", [sys.executable, "-m", "spacelift_aws", "controller"], env=environment
+            f"{self._name}-{self._generation}", [sys.executable, "-m", "spacelift_aws", "controller"], env=environment
         )
         if wait:
             log = self._process.log
