@@ -19,7 +19,9 @@ from sandbox.faults import (
     Pass,
     Plain,
     Rule,
+    clock_skew,
     denied,
+    expired_token,
     internal_failure,
     invalid,
     invalid_client_token,
@@ -27,6 +29,7 @@ from sandbox.faults import (
     max_session_duration,
     packed_policy_too_large,
     region_disabled,
+    signature_mismatch,
     source_identity_denied,
     throttled,
 )
@@ -313,6 +316,22 @@ CASES = {
         ["`spec.roleArn`", "Request ARN is invalid"],
         faults=refuse(invalid("Request ARN is invalid")),
         repair=lift,
+    ),
+    "expired": Case(
+        "NoIdentity", ["have expired", "whoever runs"], faults=refuse(expired_token()), repair=lift, status="Unknown"
+    ),
+    "unknown-key": Case(
+        "NoIdentity",
+        ["does not know the access key"],
+        faults=refuse(invalid_client_token()),
+        repair=lift,
+        status="Unknown",
+    ),
+    "wrong-secret": Case(
+        "NoIdentity", ["refuses their signature"], faults=refuse(signature_mismatch()), repair=lift, status="Unknown"
+    ),
+    "wrong-clock": Case(
+        "NoIdentity", ["clock of the operator's machine"], faults=refuse(clock_skew()), repair=lift, status="Unknown"
     ),
     "throttled": Case("Retrying", ["Rate exceeded"], faults=refuse(throttled()), repair=lift, status="Unknown"),
     "failing": Case("Retrying", ["InternalFailure"], faults=refuse(internal_failure()), repair=lift, status="Unknown"),
@@ -627,8 +646,301 @@ def test_kubectl_waits_and_shows_columns(stage: Stage, scenes: dict[str, Scene])
     assert "Trust Policy Statement" in described
 
 
+# What becomes of a verdict
+
+
 def eventually(until: Callable[[], object], what: str, timeout: float = 20.0) -> None:
+    """Look again and again; AssertionError when time is up."""
     deadline = time.monotonic() + timeout
     while not until():
         assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
         time.sleep(0.05)
+
+
+@pytest.fixture
+def scene(stage: Stage, namespace: str) -> Scene:
+    """An integration that is ready."""
+    scene = Scene(stage, namespace, "prod", f"{namespace}-prod")
+    stage.role(stage.trust(scene.external_id), scene.role_name)
+    stage.integration(namespace, "prod", roleArn=scene.role_arn)
+    scene.first = wait_for(scene, is_ready)
+    return scene
+
+
+def wait_for(scene: Scene, until: Callable[[Object | None], object], timeout: float = 20.0) -> Object:
+    return scene.stage.objects.wait("AwsIntegration", scene.namespace, scene.name, until, timeout=timeout)
+
+
+def verify_now(scene: Scene, value: str) -> None:
+    body = {"metadata": {"annotations": {"aws.spacelift.io/verify": value}}}
+    scene.stage.objects.patch("AwsIntegration", scene.namespace, scene.name, body)
+
+
+def break_trust(scene: Scene) -> None:
+    scene.stage.customer.set_trust(scene.role_name, scene.stage.trust("somebody@else"))
+
+
+def rounds(scene: Scene) -> list[Call]:
+    """The first call of every round so far."""
+    return [call for call in scene.calls if call.session_name.startswith("trust-probe-own")]
+
+
+def since_when(body: Object | None) -> list[tuple[str, str]]:
+    """Each condition's status, and since when."""
+    return [(condition(body, type_)["status"], condition(body, type_)["lastTransitionTime"]) for type_ in CONDITIONS]
+
+
+CONDITIONS = ("Ready", "TrustVerified")
+
+
+def run_of(scene: Scene, name: str) -> Object:
+    return scene.stage.objects.get("Run", scene.namespace, name) or {}
+
+
+def finish(scene: Scene, name: str) -> Object:
+    done = scene.stage.objects.wait(
+        "Run", scene.namespace, name, lambda run: condition(run, "Complete").get("status") == "True"
+    )
+    assert done["status"]["phase"] == "Finished"
+    return done
+
+
+def wait_for_refusal(scene: Scene, name: str, reason: str = "IntegrationNotReady") -> Object:
+    return scene.stage.objects.wait(
+        "Run", scene.namespace, name, lambda run: condition(run, "CredentialsIssued").get("reason") == reason
+    )
+
+
+def calls_of_run(scene: Scene, run: Object) -> list[Call]:
+    return [call for call in scene.calls if call.session_name == run["status"]["runId"]]
+
+
+def test_a_verified_trust_that_breaks_stops_runs_until_it_is_repaired(scene: Scene) -> None:
+    before = len(rounds(scene))
+    break_trust(scene)
+    verify_now(scene, "1")
+    eventually(lambda: len(rounds(scene)) > before, "a round that doubts")
+    doubted_at = rounds(scene)[before].finished
+    gone = wait_for(scene, lambda body: not is_ready(body))
+    assert time.time() - doubted_at >= 3, "one round is not enough"
+    assert reason_of(gone) == condition(gone, "Ready")["reason"] == "AccessDenied"
+    assert len(rounds(scene)) >= before + 2
+    eventually(lambda: [e["reason"] for e in told(scene)] == ["Verified", "AccessDenied"], "an Event tells")
+
+    name = scene.stage.run(scene.namespace)
+    waiting = wait_for_refusal(scene, name)
+    assert waiting["status"]["phase"] == "Queued"
+    assert "trust policy needs this statement" in condition(waiting, "CredentialsIssued")["message"]
+    assert not calls_of_run(scene, waiting)
+
+    scene.first = gone
+    paste_statement(scene)
+    done = finish(scene, name)
+    assert is_ready(wait_for(scene, is_ready))
+    assert len(calls_of_run(scene, done)) == 1
+
+
+def told(scene: Scene) -> list[Object]:
+    return events_of(scene.stage, scene.namespace, scene.name)
+
+
+def test_one_round_that_fails_changes_nothing(scene: Scene) -> None:
+    before = len(rounds(scene))
+    rule = Rule(Match(role_arn=scene.role_arn, session_name_prefix="trust-probe-own"), denied(), times=1)
+    scene.stage.proxy.add(rule)
+    verify_now(scene, "1")
+    eventually(lambda: rule.used, "the round that fails")
+    name = scene.stage.run(scene.namespace)
+    finish(scene, name)
+    eventually(lambda: len(rounds(scene)) == before + 2, "the round that is good")
+    shown = wait_for(
+        scene, lambda body: body and body["status"]["lastVerifiedTime"] > scene.first["status"]["lastVerifiedTime"]
+    )
+    assert since_when(shown) == since_when(scene.first)
+    assert {event["type"] for event in told(scene)} == {"Normal"}
+
+
+def test_what_cannot_be_asked_leaves_the_verdict_and_is_told(scene: Scene) -> None:
+    probes = Match(role_arn=scene.role_arn, session_name_prefix="trust-probe-")
+    scene.rules = [scene.stage.proxy.add(Rule(probes, throttled()))]
+    verify_now(scene, "1")
+    silent = wait_for(scene, lambda body: "Nothing could be asked" in condition(body, "TrustVerified")["message"])
+    assert since_when(silent) == since_when(scene.first)
+    assert reason_of(silent) == "Verified"
+    assert "Rate exceeded" in condition(silent, "TrustVerified")["message"]
+    assert probes_of(silent) == probes_of(scene.first)
+    finish(scene, scene.stage.run(scene.namespace))
+    lift(scene)
+    heard = wait_for(scene, lambda body: "Nothing could" not in condition(body, "TrustVerified")["message"])
+    assert since_when(heard) == since_when(scene.first)
+    assert [event["reason"] for event in told(scene)] == ["Verified"]
+
+
+def test_any_new_value_of_the_annotation_verifies(scene: Scene) -> None:
+    for number, value in enumerate(["a", "b", "a"], start=2):
+        verify_now(scene, value)
+        eventually(lambda number=number: len(rounds(scene)) == number, f"round {number}")
+    wait_for(scene, lambda body: body and body["status"]["probes"][0]["requestId"] == rounds(scene)[-1].request_id)
+    verify_now(scene, "a")
+    stay(lambda: len(rounds(scene)) == 4, "the same value asks for nothing")
+
+
+def stay(holds: Callable[[], object], what: str, seconds: float = 1.0) -> None:
+    """What must not change is looked at for a while."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert holds(), what
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "spec", [{"verifyEvery": "48h"}, {"allowedNamespaces": {"from": "All"}}, {"durationSeconds": 1800}]
+)
+def test_every_change_of_spec_verifies(scene: Scene, spec: dict[str, Any]) -> None:
+    scene.set_spec(**spec)
+    shown = wait_for(scene, lambda body: body and condition(body, "Ready")["observedGeneration"] == 2)
+    assert since_when(shown) == since_when(scene.first)
+    assert len(rounds(scene)) == 2
+    if "verifyEvery" in spec:
+        assert shown["status"]["nextVerifyTime"] > scene.first["status"]["nextVerifyTime"]
+
+
+FORGED = [
+    {
+        "type": type_,
+        "status": "True",
+        "reason": "Verified",
+        "message": "Trust me.",
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-02T03:04:05Z",
+    }
+    for type_ in CONDITIONS
+]
+
+
+def test_a_forged_status_issues_nothing(stage: Stage, namespace: str) -> None:
+    scene = Scene(stage, namespace, "prod", f"{namespace}-prod")
+    stage.role(stage.trust("somebody@else"), scene.role_name)
+    stage.integration(namespace, roleArn=scene.role_arn)
+    wait_for(scene, lambda body: reason_of(body) == "AccessDenied")
+    name = stage.run(namespace)
+    for _ in range(3):
+        stage.objects.patch(
+            "AwsIntegration", namespace, "prod", {"status": {"conditions": FORGED}}, subresource="status"
+        )
+        time_of_writing_over = wait_for(scene, lambda body: not is_ready(body))
+        assert reason_of(time_of_writing_over) == "AccessDenied"
+    waiting = wait_for_refusal(scene, name)
+    assert not calls_of_run(scene, waiting)
+
+
+# Starting anew
+
+
+def test_after_a_restart_nothing_is_believed_and_what_runs_wait_for_goes_first(scene: Scene) -> None:
+    stage, namespace = scene.stage, scene.namespace
+    others = [Scene(stage, namespace, f"other-{number}", f"{namespace}-other") for number in range(40)]
+    stage.role(stage.trust(f"{INSTALLATION}@{namespace}@*", operator="StringLike"), others[0].role_name)
+    for other in others:
+        stage.integration(namespace, other.name, roleArn=other.role_arn)
+    forged = Scene(stage, namespace, "forged", f"{namespace}-forged")
+    stage.role(stage.trust("somebody@else"), forged.role_name)
+    stage.integration(namespace, "forged", roleArn=forged.role_arn)
+    wait_for(forged, lambda body: reason_of(body) == "AccessDenied")
+    for other in others:
+        wait_for(other, is_ready)
+
+    stage.controller.stop()
+    stage.objects.patch(
+        "AwsIntegration",
+        namespace,
+        "forged",
+        {"status": {"conditions": FORGED, "externalId": forged.external_id}},
+        subresource="status",
+    )
+    names = stage.run(namespace, integration="prod"), stage.run(namespace, integration="forged")
+    stage.proxy.forget_calls()
+    stage.controller.start()
+
+    done = finish(scene, names[0])
+    calls = stage.proxy.calls_of(Match())
+    mine = [call for call in calls if call.role_arn == scene.role_arn]
+    assert [call.session_name.rpartition("-")[0] for call in mine[:4]] == [
+        "trust-probe-own",
+        "trust-probe-none",
+        "trust-probe-sibling",
+        "trust-probe-other-installation",
+    ]
+    assert mine[4].session_name == done["status"]["runId"]
+    of_others = [call for call in calls if call.role_arn == others[0].role_arn]
+    assert len([call for call in of_others if call.finished < mine[3].started]) < len(others), "it did not go first"
+
+    gone = wait_for(forged, lambda body: not is_ready(body))
+    assert reason_of(gone) == "AccessDenied"
+    assert not calls_of_run(forged, wait_for_refusal(forged, names[1]))
+
+
+def test_a_principal_created_anew_is_told(scene: Scene) -> None:
+    """The operator comes back as another user: its old trust policies are void."""
+    stage = scene.stage
+    vendor = stage.aws.account("111111111111")
+    other = vendor.create_user(f"operator-of-{scene.namespace}", "/platform/")
+    vendor.put_user_policy(
+        f"operator-of-{scene.namespace}",
+        {"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]},
+    )
+    stage.controller.stop()
+    stage.controller.start({"AWS_ACCESS_KEY_ID": other.access_key_id, "AWS_SECRET_ACCESS_KEY": other.secret_access_key})
+    try:
+        gone = wait_for(scene, lambda body: not is_ready(body))
+        message = condition(gone, "TrustVerified")["message"]
+        assert reason_of(gone) == "AccessDenied"
+        assert f"was {stage.operator.user_id} and is {other.user_id} now" in message
+        assert "saved again" in message
+        assert gone["status"]["principalId"] == other.user_id
+    finally:
+        stage.controller.stop()
+        stage.controller.start()
+    assert wait_for(scene, is_ready)["status"]["principalId"] == stage.operator.user_id
+
+
+def test_without_an_identity_verdicts_stay_and_say_so(scene: Scene) -> None:
+    says = "credentials have expired"
+    stage, namespace = scene.stage, scene.namespace
+    scene.rules = [stage.proxy.add(Rule(Match(action=None), expired_token()))]
+    fresh = Scene(stage, namespace, "fresh", f"{namespace}-fresh")
+    stage.role(stage.trust(fresh.external_id), fresh.role_name)
+    stage.integration(namespace, "fresh", roleArn=fresh.role_arn)
+    verify_now(scene, "1")
+    unknown = wait_for(fresh, lambda body: reason_of(body) == "NoIdentity")
+    assert condition(unknown, "TrustVerified")["status"] == "Unknown"
+    assert condition(unknown, "Ready")["status"] == "False"
+    assert says in condition(unknown, "TrustVerified")["message"]
+    silent = wait_for(scene, lambda body: says in condition(body, "TrustVerified")["message"])
+    assert since_when(silent) == since_when(scene.first)
+    assert reason_of(silent) == "Verified"
+    lift(scene)
+    wait_for(fresh, is_ready, timeout=40)
+    wait_for(scene, lambda body: says not in condition(body, "TrustVerified")["message"], timeout=40)
+
+
+# Sixty broken ones
+
+
+def test_many_broken_integrations_of_one_tenant_delay_no_other(stage: Stage, namespace: str) -> None:
+    """Sixty of them, each answered late: one after another they would take half a minute."""
+    broken = [Scene(stage, namespace, f"broken-{number}", f"{namespace}-{number}") for number in range(60)]
+    slow = {scene.role_arn for scene in broken}
+    for arn in slow:
+        stage.proxy.add(Rule(Match(role_arn=arn), delay=0.5))
+    for scene in broken:
+        stage.integration(namespace, scene.name, roleArn=scene.role_arn)
+    good = Scene(stage, stage.namespace(), "prod", f"{namespace}-good")
+    stage.role(stage.trust(good.external_id), good.role_name)
+    stage.integration(good.namespace, roleArn=good.role_arn)
+    started = time.monotonic()
+    finish(good, stage.run(good.namespace))
+    taken = time.monotonic() - started
+    judged = {call.role_arn for call in stage.proxy.calls if call.role_arn in slow}
+    assert len(judged) < len(broken), f"the others were all served first, in {taken:.1f} s"
+    assert taken < 6
