@@ -1,0 +1,71 @@
+"""The README's tables, compared with what the program really knows."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from spacelift_aws.api.reasons import (
+    CredentialsIssuedReason,
+    LogsMaskedReason,
+    ReadyReason,
+    SucceededReason,
+    TrustVerifiedReason,
+)
+from spacelift_aws.settings import Settings
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+REASONS = README.partition("## What the conditions say")[2].partition("\n## ")[0]
+SETTINGS = README.partition("## Settings")[2].partition("\n## ")[0]
+
+
+def first_column(text: str) -> list[str]:
+    """The names in the first column of a table's rows."""
+    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+
+def table_of(condition: str) -> list[str]:
+    """The reasons in the table that begins with a condition's name."""
+    return first_column(REASONS.partition(f"`{condition}` of a")[2].partition("\n`")[0])
+
+
+@pytest.mark.parametrize(
+    ("condition", "reasons"),
+    [
+        ("TrustVerified", TrustVerifiedReason),
+        ("CredentialsIssued", CredentialsIssuedReason),
+        ("Succeeded", SucceededReason),
+    ],
+)
+def test_every_reason_has_a_row_and_every_row_a_reason(
+    condition: str, reasons: type[TrustVerifiedReason | CredentialsIssuedReason | SucceededReason]
+) -> None:
+    rows = table_of(condition)
+    assert sorted(rows) == sorted(reasons)
+    assert len(rows) == len(set(rows))
+
+
+def test_the_other_conditions_reasons_are_named() -> None:
+    assert [reason for reason in (*LogsMaskedReason, *ReadyReason) if f"`{reason}`" not in REASONS] == []
+
+
+def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
+    names = [f"SPACELIFT_AWS_{name.upper()}" for name in Settings.model_fields]
+    assert sorted(first_column(SETTINGS)) == sorted(names)
+
+
+def test_the_defaults_are_those_of_the_settings() -> None:
+    shown = dict(re.findall(r"^\| `(SPACELIFT_AWS_\w+)` \| `([^`]+)` \|", SETTINGS, re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if default is None:
+            assert f"SPACELIFT_AWS_{name.upper()}" not in shown
+            continue
+        if isinstance(default, timedelta):
+            default = f"{default.total_seconds():g}"
+        elif isinstance(default, tuple):
+            default = "[" + ", ".join(f'"{entry}"' for entry in default) + "]"
+        elif isinstance(default, float):
+            default = f"{default:g}"
+        assert shown[f"SPACELIFT_AWS_{name.upper()}"] == default
