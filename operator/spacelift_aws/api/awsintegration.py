@@ -239,7 +239,7 @@ class Probe(Model):
     request_id: Annotated[str, length(0, 128)] | None = None
     """STS's ID of the request, to find it in CloudTrail or to ask AWS about it."""
     message: Message | None = None
-    """What STS said, where it did not allow."""
+    """What STS said, where it should have answered otherwise."""
 
 
 Probes = Annotated[tuple[Probe, ...], map_by("name", 8)]

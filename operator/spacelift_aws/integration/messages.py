@@ -43,7 +43,10 @@ def access_denied(question: TrustQuestion, identity: Identity, earlier_principal
             f"{earlier_principal_id} and is {identity.principal_id} now): every trust policy that names it has to be "
             f"saved again."
         )
-    parts.append(f"If the role exists, its trust policy needs this statement: {_trust(question, identity)}")
+    parts.append(
+        f"If the role does not exist yet, create it with `status.trustPolicy`. If it does, its trust policy needs this "
+        f"statement: {_trust(question, identity)}"
+    )
     parts.append(
         f"If it has it: the operator's own policy may lack {caller}, or a policy of the organization or a "
         f"permissions boundary denies it. A change in IAM takes up to some minutes to arrive."
@@ -166,12 +169,12 @@ def retrying(question: TrustQuestion, result: ProbeResult) -> str:
     """STS gave no answer to rely on."""
     said = f"{result.failure.code}: {result.failure.message}" if result.failure else "not asked"
     hint = f" Is `{question.region}` in `spec.region` right?" if _looks_unreachable(result) and question.region else ""
-    return f"STS gave no answer to probe {result.probe}; it is asked again ({said}).{hint}"
+    return f"STS gave no answer to probe {result.probe} ({said}); it is asked again.{hint}"
 
 
 def unanswered_since(message: str, since: str, why: str) -> str:
     """A verdict that stays, although nothing could be asked for a while."""
-    return f"{message}{_SILENCE}{since}: {why})"
+    return f"{message}{_SILENCE}{since}. {why})"
 
 
 def without_silence(message: str) -> str:

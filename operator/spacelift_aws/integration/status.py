@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatus, Probe
+from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatus, Probe, ProbeAnswer, ProbeName
 from spacelift_aws.api.conditions import with_condition
 from spacelift_aws.api.meta import Condition, ConditionStatus, format_time
 from spacelift_aws.api.reasons import ConditionType, ReadyReason
@@ -152,10 +152,11 @@ def _role_not_set(known: Knowledge) -> str:
 
 
 def _probe(result: ProbeResult) -> Probe:
+    as_it_should_be = result.answer is (ProbeAnswer.ALLOWED if result.probe is ProbeName.OWN else ProbeAnswer.DENIED)
     return Probe(
         name=result.probe,
         result=result.answer,
         time=result.at,
         request_id=result.request_id,
-        message=result.failure.message if result.failure else None,
+        message=result.failure.message if result.failure and not as_it_should_be else None,
     )

@@ -104,6 +104,7 @@ async def test_a_verified_integration(kit: Any) -> None:
         "requestId": "req-1",
         "time": "2026-01-02T03:04:05Z",
     }
+    assert not any("message" in probe for probe in status["probes"]), "a denial that ought to be needs no words"
     assert status["lastVerifiedTime"] == "2026-01-02T03:04:05Z"
     assert status["nextVerifyTime"] == "2026-01-03T03:04:05Z"
     assert condition(status, "TrustVerified")["reason"] == "Verified"
@@ -115,6 +116,12 @@ async def test_a_verified_integration(kit: Any) -> None:
         "observedGeneration": 1,
         "lastTransitionTime": "2026-01-02T03:04:05Z",
     }
+
+
+async def test_a_probe_that_went_wrong_tells_what_sts_said(kit: Any) -> None:
+    integration = kit.integration()
+    history = await after_a_round(kit, integration, lambda _: Failure.ACCESS_DENIED)
+    assert shown_status(known(kit, integration, history))["probes"][0]["message"] == "because"
 
 
 async def test_the_same_knowledge_gives_the_same_status_later(kit: Any) -> None:
