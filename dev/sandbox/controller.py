@@ -56,7 +56,7 @@ class Controller:
         if self._kubeconfig is None:
             self._kubeconfig = self._cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT)
         self._generation += 1
-        environment = {**self.environment, "KUBECONFIG": str(self._kubeconfig), **(settings or {})}
+        environment = {"KUBECONFIG": str(self._kubeconfig), **self.environment, **(settings or {})}
         self._process = self._cluster.run(
             f"{self._name}-{self._generation}", [sys.executable, "-m", "spacelift_aws", "controller"], env=environment
         )

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from sandbox.apiproxy import ApiProxy
+from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
 from sandbox.stage import Stage, set_stage
 
 SETTINGS = {
@@ -39,3 +41,16 @@ def stage(_stage: Stage) -> Iterator[Stage]:
 def namespace(stage: Stage) -> str:
     """A namespace of the test's own."""
     return stage.namespace()
+
+
+@pytest.fixture(scope="module")
+def api(_stage: Stage) -> Iterator[ApiProxy]:
+    """The controller of this module's tests reaches the API server through this proxy."""
+    with ApiProxy(_stage.cluster) as proxy:
+        kubeconfig = proxy.kubeconfig(_stage.cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT))
+        _stage.controller.stop()
+        _stage.controller.environment["KUBECONFIG"] = str(kubeconfig)
+        _stage.controller.start()
+        yield proxy
+        _stage.controller.stop()
+        del _stage.controller.environment["KUBECONFIG"]

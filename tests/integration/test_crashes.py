@@ -1,0 +1,196 @@
+"""The controller is killed with Runs at every stage, things happen while it is away, and a new one takes over."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from sandbox.apiproxy import ApiProxy, Fault, Hold, Lose
+from sandbox.controller import Controller
+from sandbox.faults import Match, Rule
+from sandbox.objects import Object, condition
+from sandbox.process import wait_until
+from sandbox.stage import Stage
+from spacelift_aws.api.run import Run
+from spacelift_aws.names import child_name, run_id
+
+MOMENTS = (
+    *("issuing", "secret made", "pod made", "running", "pod ended"),
+    *("pod deleted", "orphaned", "stopped", "integration deleted"),
+)
+
+
+def identifier(run: Object) -> str:
+    parsed = Run.model_validate(run)
+    return run_id(parsed.metadata.creation_timestamp, parsed.metadata.uid)
+
+
+def complete(run: Object | None) -> bool:
+    return condition(run, "Complete").get("status") == "True"
+
+
+def pods_made(stage: Stage, namespace: str) -> int:
+    """How many pods were ever created in a namespace."""
+    return sum(
+        (event.verb, event.resource, event.subresource, event.namespace, event.code)
+        == ("create", "pods", "", namespace, 201)
+        for event in stage.cluster.audit_events()
+    )
+
+
+def issuing(stage: Stage, namespace: str) -> Match:
+    """The calls that issue credentials for a namespace's integration: unlike probes they deny themselves nothing."""
+    integration = stage.objects.get("AwsIntegration", namespace, "prod")
+    assert integration is not None
+    return Match(role_arn=integration["spec"]["roleArn"], absent=["Policy"])
+
+
+@dataclass
+class Scene:
+    """Runs by what happened to them, each in a namespace of its own."""
+
+    stage: Stage
+    namespaces: dict[str, str] = field(default_factory=dict)
+    identifiers: dict[str, str] = field(default_factory=dict)
+
+    def set_up(self, what: str) -> str:
+        namespace = self.namespaces[what] = self.stage.namespace()
+        self.stage.integration(namespace)
+        self.stage.objects.wait(
+            "AwsIntegration", namespace, "prod", lambda body: condition(body, "Ready").get("status") == "True"
+        )
+        return namespace
+
+    def begin(self, what: str, script: str = "true") -> str:
+        """Create the Run; the name of its children."""
+        self.stage.run(self.namespaces[what], script, name="it")
+        run = self.stage.objects.get("Run", self.namespaces[what], "it")
+        assert run is not None
+        self.identifiers[what] = identifier(run)
+        return child_name(self.identifiers[what])
+
+    def running(self, what: str) -> None:
+        self.stage.objects.wait(
+            "Run", self.namespaces[what], "it", lambda run: (run or {})["status"]["phase"] == "Running"
+        )
+
+    def ended(self, what: str) -> Object:
+        return self.stage.objects.wait("Run", self.namespaces[what], "it", complete)
+
+    def secrets(self, what: str) -> list[str]:
+        return [secret["metadata"]["name"] for secret in self.stage.objects.list("Secret", self.namespaces[what])]
+
+
+@pytest.fixture(scope="module")
+def scene(_stage: Stage, api: ApiProxy) -> Scene:
+    """All the moments at once: one death of the controller, and one return."""
+    stage, objects = _stage, _stage.objects
+    scene = Scene(stage)
+    spaces = {what: scene.set_up(what) for what in MOMENTS}
+    for what, script in (("running", "sleep 6"), ("pod ended", "sleep 0.3"), ("pod deleted", "sleep 60")):
+        scene.begin(what, script)
+    for what, script in (("orphaned", "sleep 60"), ("stopped", "sleep 60"), ("integration deleted", "sleep 6")):
+        scene.begin(what, script)
+    for what in ("running", "pod deleted", "orphaned", "stopped", "integration deleted"):
+        scene.running(what)
+
+    no_pod = Fault("POST", f"/namespaces/{spaces['secret made']}/pods", Hold())
+    no_status = Fault("PATCH", f"/namespaces/{spaces['pod made']}/runs/it/status", Hold())
+    slow = Rule(issuing(stage, spaces["issuing"]), delay=60)
+    with api.fault(no_pod), api.fault(no_status):
+        secret = scene.begin("secret made")
+        objects.wait("Secret", spaces["secret made"], secret, bool)
+        pod = scene.begin("pod made", "sleep 2")
+        objects.wait("Pod", spaces["pod made"], pod, bool)
+        stage.proxy.add(slow)
+        scene.begin("issuing")
+        wait_until(lambda: slow.used > 0, timeout=10, what="the call that issues credentials")
+        stage.controller.kill()
+    stage.proxy.remove(slow)
+
+    name = child_name(scene.identifiers["pod ended"])
+    objects.wait(
+        "Pod", spaces["pod ended"], name, lambda pod: (pod or {}).get("status", {}).get("phase") == "Succeeded"
+    )
+    objects.delete("Pod", spaces["pod deleted"], child_name(scene.identifiers["pod deleted"]), gracePeriodSeconds=0)
+    objects.delete("Run", spaces["orphaned"], "it", propagationPolicy="Orphan")
+    objects.wait("Run", spaces["orphaned"], "it", lambda run: run is None)
+    objects.patch("Run", spaces["stopped"], "it", {"spec": {"stop": True}})
+    objects.delete("AwsIntegration", spaces["integration deleted"], "prod")
+    stage.controller.start()
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("what", "phase", "reason"),
+    [
+        ("issuing", "Finished", "Finished"),
+        ("secret made", "Finished", "Finished"),
+        ("pod made", "Finished", "Finished"),
+        ("running", "Finished", "Finished"),
+        ("pod ended", "Finished", "Finished"),
+        ("pod deleted", "Failed", "PodDeleted"),
+        ("stopped", "Stopped", "Stopped"),
+        ("integration deleted", "Finished", "Finished"),
+    ],
+)
+def test_after_a_crash_a_run_ends_as_it_should(scene: Scene, what: str, phase: str, reason: str) -> None:
+    run = scene.ended(what)
+    assert (run["status"]["phase"], condition(run, "Succeeded")["reason"]) == (phase, reason)
+    assert run["status"]["runId"] == scene.identifiers[what]
+    assert scene.secrets(what) == []
+    assert pods_made(scene.stage, scene.namespaces[what]) == 1
+
+
+def test_the_pod_of_a_run_that_was_orphaned_meanwhile_leads_to_the_secret(scene: Scene) -> None:
+    name = child_name(scene.identifiers["orphaned"])
+    namespace = scene.namespaces["orphaned"]
+    scene.stage.objects.wait("Secret", namespace, name, lambda secret: secret is None)
+    scene.stage.objects.wait("Pod", namespace, name, lambda pod: pod is None, timeout=45)
+
+
+def test_a_creation_that_arrives_after_the_crash_leaves_no_secret(stage: Stage, api: ApiProxy) -> None:
+    scene = Scene(stage)
+    namespace = scene.set_up("late")
+    late = Fault("POST", f"/namespaces/{namespace}/secrets", Lose(after=3), times=1)
+    with api.fault(late):
+        scene.begin("late")
+        wait_until(lambda: late.used > 0, timeout=10, what="the Secret's creation")
+        stage.controller.kill()
+    stage.objects.patch("Run", namespace, "it", {"spec": {"stop": True}})
+    stage.controller.start()
+    assert scene.ended("late")["status"]["phase"] == "Stopped"
+    created = [
+        event.code
+        for event in stage.cluster.audit_events()
+        if (event.verb, event.resource, event.namespace) == ("create", "secrets", namespace)
+    ]
+    assert created == [201], "the creation did not arrive, which is what this test is about"
+    assert scene.secrets("late") == []
+
+
+def test_two_controllers_by_accident_make_one_pod_and_leave_no_secret(stage: Stage, api: ApiProxy) -> None:
+    rival = Controller(stage.cluster, stage.controller.environment, "rival")
+    rival.start()
+    try:
+        scene = Scene(stage)
+        namespace = scene.set_up("both")
+        names = [stage.run(namespace, "aws sts get-caller-identity") for _ in range(12)]
+        for name in names:
+            run = stage.objects.wait("Run", namespace, name, complete)
+            assert run["status"]["phase"] == "Finished"
+        assert scene.secrets("both") == []
+        assert pods_made(stage, namespace) == len(names)
+    finally:
+        rival.stop()
+
+
+def test_a_signal_ends_the_controller_at_once_and_well(stage: Stage, api: ApiProxy) -> None:
+    scene = Scene(stage)
+    slow = stage.proxy.add(Rule(issuing(stage, scene.set_up("stop")), delay=60))
+    scene.begin("stop")
+    wait_until(lambda: slow.used > 0, timeout=10, what="a call of STS that hangs")
+    assert stage.controller.process.stop(grace=3) == 0
+    stage.proxy.remove(slow)
+    assert "Traceback" not in stage.controller.logs
+    stage.controller.start()
+    assert scene.ended("stop")["status"]["phase"] == "Finished"
