@@ -7,9 +7,12 @@ import sys
 
 from pydantic import ValidationError
 
-from spacelift_aws.controller.app import run_controller
+from spacelift_aws.controller.app import controller_charter
+from spacelift_aws.engine.charter import Charter
+from spacelift_aws.engine.process import run
 from spacelift_aws.logs import configure_logging
-from spacelift_aws.settings import Settings
+from spacelift_aws.settings import Settings, WorkerSettings
+from spacelift_aws.worker.app import worker_charter
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,26 +22,38 @@ def main(arguments: list[str] | None = None) -> int:
         description="Short-lived, traceable AWS credentials for every infrastructure run in a Kubernetes cluster.",
         epilog="Settings are environment variables SPACELIFT_AWS_…; the README lists them.",
     )
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     commands.add_parser("controller", help="verify AwsIntegrations and execute Runs")
-    parser.parse_args(arguments)
+    commands.add_parser("worker", help="do so in a tenant's namespaces, under the tenant's identity")
+    command = parser.parse_args(arguments).command
+    settings: Settings
     try:
-        settings = Settings()
+        settings, charter = _worker() if command == "worker" else _controller()
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
-            name = "_".join(str(part) for part in problem["loc"][:1]).upper()
-            print(f"SPACELIFT_AWS_{name}: {problem['msg']}", file=sys.stderr)
+            name = "_".join(["SPACELIFT_AWS", *(str(part).upper() for part in problem["loc"][:1])])
+            print(f"{name}: {problem['msg']}", file=sys.stderr)
         return 2
     configure_logging(settings)
     code = 0
     try:
-        run_controller(settings)
+        run(settings, charter)
     except Exception:
-        logging.getLogger(__name__).critical("the controller cannot go on", exc_info=True)
+        logging.getLogger(__name__).critical("the %s cannot go on", command, exc_info=True)
         code = 1
     # Threads that still wait for an answer of STS would hold up the end, and nothing is lost with them.
     logging.shutdown()
     os._exit(code)
+
+
+def _controller() -> tuple[Settings, Charter]:
+    settings = Settings()
+    return settings, controller_charter(settings)
+
+
+def _worker() -> tuple[Settings, Charter]:
+    settings = WorkerSettings()
+    return settings, worker_charter(settings)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ Nothing here is ever read back from a status.
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 LABEL_RUN_ID = "aws.spacelift.io/run-id"
 LABEL_EXECUTOR = "aws.spacelift.io/executor"
+LABEL_WORKER_POOL = "aws.spacelift.io/worker-pool"
 ANNOTATION_RUN = "aws.spacelift.io/run"
 ANNOTATION_EXPIRES_AT = "aws.spacelift.io/credentials-expire-at"
 ANNOTATION_ROLE_ARN = "aws.spacelift.io/role-arn"
@@ -34,6 +36,28 @@ def run_id(created: datetime, uid: str) -> str:
 def child_name(run_id: str) -> str:
     """The name of a run's Secret and of its pod: who sees the one knows the other."""
     return CHILD_PREFIX + run_id.lower()
+
+
+WORKER = "worker"
+POOL_VOICE = "Pool `"
+"""Begins every reason for waiting that a worker gives: Pool `build`: …"""
+
+
+def pool_executor(pool: str) -> str:
+    """The executor's name of a worker pool: `worker/<pool>`, which no other executor can have."""
+    return f"{WORKER}/{pool}"
+
+
+def executor_labels(executor: str) -> dict[str, str]:
+    """The labels by which a pod says who made it. A pool's name alone may be as long as a label's value."""
+    kind, _, pool = executor.partition("/")
+    return {LABEL_EXECUTOR: kind, LABEL_WORKER_POOL: pool} if pool else {LABEL_EXECUTOR: kind}
+
+
+def executor_of(labels: Mapping[str, str]) -> str:
+    """The executor that a pod's labels name; empty where they name none."""
+    kind, pool = labels.get(LABEL_EXECUTOR, ""), labels.get(LABEL_WORKER_POOL)
+    return f"{kind}/{pool}" if pool else kind
 
 
 def external_id(installation: str, namespace: str, name: str) -> str:

@@ -1,9 +1,10 @@
 """Every setting of the operator, as environment variables with the prefix `SPACELIFT_AWS_`."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -62,6 +63,9 @@ class Settings(BaseSettings):
     denied_for: Seconds = timedelta(minutes=5)
     """How long STS may refuse a Run, while its integration's trust holds, before the Run fails."""
 
+    worker_first: Seconds = timedelta(minutes=1)
+    """How long the controller leaves the end of a waiting worker-mode Run (deadline, `stop`) to its worker."""
+
     health_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of `/healthz`; none by default."""
 
@@ -70,3 +74,39 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
     """What is logged. Bodies of requests and answers never are."""
+
+
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+"""A DNS label: a pool's or a namespace's name."""
+
+
+def _own_namespace() -> str:
+    """Where this pod runs; empty outside a cluster."""
+    return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else ""
+
+
+class WorkerSettings(Settings):
+    """What a worker has besides. `installation` is needed here: a worker may not look at kube-system."""
+
+    pool: Label = "default"
+    """Name of the pool: the `spec.workerPool` of the Runs that it executes."""
+
+    namespace: str = Field(default_factory=_own_namespace)
+    """Where the worker itself runs and its replicas compete for a Lease; in a cluster it is found."""
+
+    namespaces: tuple[Label, ...] = ()
+    """Where it executes Runs, as JSON list; by default where it runs itself."""
+
+    pool_silent_after: Seconds = timedelta(minutes=2)
+    """After how long without renewal of its Lease another pool of the same namespace counts as removed, and the Runs
+    that it began are brought to their end by this one."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.installation is None:
+            raise ValueError("set SPACELIFT_AWS_INSTALLATION to the same as the controller's")
+        if not self.namespace:
+            raise ValueError("set SPACELIFT_AWS_NAMESPACE to the worker's own namespace")
+        return self

@@ -1,1 +1,1 @@
-"""The process: what it watches, what it remembers of it, in which order it looks at things, and how it is wired."""
+"""The controller: what it, and no worker, does."""

@@ -19,6 +19,13 @@ ROLE_NOT_SET_IN_WORKER_MODE = (
     "Write the ARN of the role into `spec.roleArn`. It must trust the identity of the worker pools that use it."
 )
 
+ROLE_NOT_SET_FOR_POOL = (
+    "Write the ARN of the role into `spec.roleArn`. It must trust this pool: "
+    "add `trustPolicyStatement` to its trust policy."
+)
+
+VERIFIED_BY_POOL = "This pool can assume the role."
+
 NOT_VERIFIED_YET = "STS has not been asked yet."
 
 NOT_VERIFIABLE = "The worker pools verify this role under their own identities: see `status.workers`."

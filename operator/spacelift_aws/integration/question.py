@@ -79,9 +79,9 @@ def other_installation_external_id(installation: str, namespace: str, name: str)
 
 
 def question_of(integration: AwsIntegration, installation: str) -> TrustQuestion | None:
-    """What to ask for this integration; None without a role, and in worker mode, where the workers ask."""
+    """What to ask for this integration; None without a role."""
     metadata, spec = integration.metadata, integration.spec
-    if spec.role_arn is None or spec.generate_credentials_in_worker:
+    if spec.role_arn is None:
         return None
     proposed = spec.proposed
     parts = (installation, metadata.namespace, metadata.name)

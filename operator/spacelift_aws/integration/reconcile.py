@@ -16,11 +16,12 @@ from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
 from spacelift_aws.integration import history as histories
-from spacelift_aws.integration import messages, status
+from spacelift_aws.integration import status
 from spacelift_aws.integration.history import Draw, History, Schedule, next_time
 from spacelift_aws.integration.probes import Round, ask, unasked
-from spacelift_aws.integration.question import TrustQuestion, external_id_of, question_of
-from spacelift_aws.integration.verdict import Evidence, Verdict, judge
+from spacelift_aws.integration.question import TrustQuestion
+from spacelift_aws.integration.side import Side
+from spacelift_aws.integration.verdict import Evidence, Verdict
 from spacelift_aws.kube.errors import Conflict, NotFound
 from spacelift_aws.kube.recorder import Regarding
 from spacelift_aws.kube.resources import INTEGRATIONS, Resource
@@ -107,6 +108,7 @@ class IntegrationReconciler:
         sts: TrustSts,
         identity: WhoWeAre,
         settings: IntegrationSettings,
+        side: Side,
         clock: Callable[[], datetime],
         wake: Callable[[Key], None],
         on_verdict: Callable[[Key], None],
@@ -123,6 +125,7 @@ class IntegrationReconciler:
         self._sts = sts
         self._identity = identity
         self._settings = settings
+        self._side = side
         self._clock = clock
         self._wake = wake
         self._on_verdict = on_verdict
@@ -135,12 +138,12 @@ class IntegrationReconciler:
     async def reconcile(self, key: Key) -> float | None:
         """Bring one integration up to date; answers the seconds after which to look again."""
         integration = self._view.integration(key)
-        if integration is None:
+        if integration is None or not self._side.concerns(integration):
             self.forget(key)
             return None
         state = self._state_of(key, integration)
         identity = await self._identity.current()
-        question = question_of(integration, self._settings.installation)
+        question = self._side.question(integration)
         if question is None:
             had_verdict, state.history = state.history is not None, None
             if had_verdict:
@@ -150,7 +153,7 @@ class IntegrationReconciler:
             integration = self._view.integration(key)
             if integration is None or integration.metadata.uid != state.uid:
                 return 0.0
-            if question_of(integration, self._settings.installation) != question:
+            if self._side.question(integration) != question:
                 return 0.0
         if not await self._write(key, state, integration, identity):
             return _AFTER_A_CONFLICT
@@ -172,8 +175,6 @@ class IntegrationReconciler:
         """Why Runs may not be issued credentials, where they may not."""
         if integration.spec.role_arn is None:
             return "`spec.roleArn` is not set yet."
-        if integration.spec.generate_credentials_in_worker:
-            return messages.NOT_VERIFIABLE
         verdict = self.verdict_for(integration)
         return verdict.message if verdict is not None else "its trust is being verified."
 
@@ -215,7 +216,7 @@ class IntegrationReconciler:
         state = self._states.get((metadata.namespace, metadata.name))
         if state is None or state.uid != metadata.uid or state.history is None:
             return None
-        question = question_of(integration, self._settings.installation)
+        question = self._side.question(integration)
         return state.history if state.history.question == question else None
 
     def _hurry(self, key: Key, integration: AwsIntegration) -> None:
@@ -250,7 +251,7 @@ class IntegrationReconciler:
             self._awaited.add(key)
         asked = await self._ask(key, question, identity)
         evidence = Evidence(asked, question, identity, history.principal_id)
-        verdict = judge(evidence)
+        verdict = self._side.judge(evidence)
         if verdict.reason == Reason.NO_IDENTITY:
             self._identity.doubt()
         state.history = histories.fold(history, asked, verdict, identity.principal_id, self._draw)
@@ -263,8 +264,7 @@ class IntegrationReconciler:
     def _history_before(self, state: _State, integration: AwsIntegration, question: TrustQuestion) -> History:
         history = state.history
         if history is None:
-            external_id = external_id_of(integration, self._settings.installation)
-            return status.remembered(integration, question, external_id)
+            return self._side.remembered(integration, question)
         if history.question != question:
             return History(question, principal_id=history.principal_id)
         return histories.impatient(history) if self._is_asked_for(state, integration) else history
@@ -284,7 +284,7 @@ class IntegrationReconciler:
             self._settings.suggested_policies,
             self._clock(),
         )
-        patch = status_patch(integration.status, status.desired_status(known))
+        patch = status_patch(integration.status, self._side.desired_status(known))
         if patch:
             version = integration.metadata.resource_version
             try:
@@ -294,7 +294,7 @@ class IntegrationReconciler:
             except NotFound:
                 return True
             self._view.saw_integration(AwsIntegration.model_validate(answer))
-        self._announce(state, integration, status.displayed_verdict(known))
+        self._announce(state, integration, self._side.displayed_verdict(known))
         return True
 
     def _announce(self, state: _State, integration: AwsIntegration, verdict: Verdict) -> None:

@@ -45,7 +45,7 @@ def desired_status(known: Knowledge) -> AwsIntegrationStatus:
         observed_generation=integration.metadata.generation,
         external_id=external_id_of(integration, known.installation),
         conditions=_conditions(known),
-        workers=integration.status.workers,
+        workers=integration.status.workers if integration.spec.generate_credentials_in_worker else (),
     )
     if not integration.spec.generate_credentials_in_worker:
         status = status.model_copy(update=_our_side(known))
@@ -53,7 +53,7 @@ def desired_status(known: Knowledge) -> AwsIntegrationStatus:
         return status
     return status.model_copy(
         update={
-            "probes": tuple(_probe(result) for result in history.probes),
+            "probes": tuple(shown_probe(result) for result in history.probes),
             "last_verified_time": history.verified_at,
             "next_verify_time": next_time(history, integration.spec.verify_every),
         }
@@ -67,6 +67,11 @@ def displayed_verdict(known: Knowledge) -> Verdict:
         return Verdict("False", Reason.ROLE_NOT_SET, _role_not_set(known), known.now)
     if spec.generate_credentials_in_worker:
         return Verdict("Unknown", Reason.NOT_VERIFIABLE, messages.NOT_VERIFIABLE, known.now)
+    return asked_verdict(known)
+
+
+def asked_verdict(known: Knowledge) -> Verdict:
+    """What STS's answers amount to so far."""
     history = known.history
     if history is None or history.verdict is None:
         return Verdict("Unknown", Reason.NOT_VERIFIED_YET, messages.NOT_VERIFIED_YET, known.now)
@@ -151,7 +156,8 @@ def _role_not_set(known: Knowledge) -> str:
     return messages.ROLE_NOT_SET
 
 
-def _probe(result: ProbeResult) -> Probe:
+def shown_probe(result: ProbeResult) -> Probe:
+    """A probe's answer as a status shows it."""
     as_it_should_be = result.answer is (ProbeAnswer.ALLOWED if result.probe is ProbeName.OWN else ProbeAnswer.DENIED)
     return Probe(
         name=result.probe,

@@ -59,6 +59,17 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict("True", Reason.VERIFIED, messages.VERIFIED, evidence.round.at)
 
 
+def judge_own(evidence: Evidence) -> Verdict:
+    """The verdict of one round where only the positive probe decides: by a tenant's identity on the tenant's role."""
+    for check in (_access_denied, _refused_for_what_only_own_carries):
+        if (finding := check(evidence)) is not None:
+            return Verdict(*finding, evidence.round.at)
+    unknown = _nothing_learnt(evidence) if evidence.round.own.answer is ProbeAnswer.UNKNOWN else None
+    if unknown is not None:
+        return Verdict(*unknown, evidence.round.at)
+    return Verdict("True", Reason.VERIFIED, messages.VERIFIED_BY_POOL, evidence.round.at)
+
+
 def _access_denied(evidence: Evidence) -> Finding | None:
     if not evidence.own_failed_as(Failure.ACCESS_DENIED):
         return None

@@ -5,7 +5,7 @@ The write path of a Run is five calls, so this is what the operator's throughput
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -42,7 +42,9 @@ class Deletion(Enum):
 class Kube:
     """Calls on the session that the last login made; Kopf closes it and logs in anew when the server says 401."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_write: Callable[[], bool] | None = None) -> None:
+        """`may_write` is asked before each call that changes something; without it all may be changed."""
+        self._may_write = may_write
         self._connection: Connection | None = None
         self._turns = asyncio.Semaphore(AT_ONCE)
 
@@ -122,6 +124,13 @@ class Kube:
         """Merge into an object without a precondition."""
         return await self._call("PATCH", resource.path(namespace, name), body=body)
 
+    async def whoami(self) -> str:
+        """The user that the API server takes us for, `system:serviceaccount:NAMESPACE:NAME` (KEP-3325)."""
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = await self._call("POST", path, body=body)
+        return str(answer["status"]["userInfo"].get("username", ""))
+
     async def served(self, resource: Resource) -> bool:
         """Whether the API server offers this kind to whoever looks through its API, as Kopf does when it starts."""
         try:
@@ -139,6 +148,8 @@ class Kube:
         body: Mapping[str, Any] | None = None,
         accept: str | None = None,
     ) -> Object:
+        if method != "GET" and self._may_write is not None and not self._may_write():
+            raise NotNow(f"{method} {path}: another replica acts")
         headers = {"Accept": accept} if accept else {}
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"

@@ -13,10 +13,10 @@ from spacelift_aws.names import (
     ANNOTATION_EXPIRES_AT,
     ANNOTATION_ROLE_ARN,
     ANNOTATION_RUN,
-    LABEL_EXECUTOR,
     LABEL_RUN_ID,
     SECRET_TYPE,
     child_name,
+    executor_labels,
 )
 from spacelift_aws.run.template import credentialed_containers
 
@@ -67,7 +67,7 @@ def build_pod(run: Run, run_id: str, *, role_arn: str, executor: str, expires_at
         "metadata": {
             "name": child_name(run_id),
             "namespace": run.metadata.namespace,
-            "labels": {**labels, LABEL_RUN_ID: run_id, LABEL_EXECUTOR: executor},
+            "labels": {**labels, LABEL_RUN_ID: run_id, **executor_labels(executor)},
             "annotations": {
                 **KEEP_NODE,
                 **annotations,

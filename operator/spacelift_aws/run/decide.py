@@ -11,9 +11,9 @@ objects as they are. An action that was done already is either not asked for aga
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spacelift_aws.api.reasons import SucceededReason
+from spacelift_aws.api.reasons import ConditionType, SucceededReason
 from spacelift_aws.api.run import Phase, RunStatus
-from spacelift_aws.names import child_name
+from spacelift_aws.names import POOL_VOICE, child_name
 from spacelift_aws.run import status
 from spacelift_aws.run.observed import Grant, Observed, SecretState
 from spacelift_aws.run.outcome import finished_at, outcome_of, trouble_of
@@ -106,7 +106,7 @@ def _queued(seen: Observed) -> Decision:
         return _finish(seen, end)
     if seen.patience:
         return _left_to_another(seen)
-    refused = refusal(seen.run.spec)
+    refused = refusal(seen.run.spec, own_account=seen.own_account)
     if refused is not None:
         return _finish(seen, End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused))
     verdict = seen.memory.verdict
@@ -139,9 +139,15 @@ def _left_to_another(seen: Observed) -> Decision:
     speaks_at = created + seen.limits.another_silent
     if seen.now < speaks_at:
         return Decision((), min(speaks_at, until))
-    if isinstance(seen.grant, Grant):
+    if isinstance(seen.grant, Grant) or _another_speaks(seen):
         return Decision((), until)
     return Decision(_write(seen, status.waiting(seen, seen.grant.reason, seen.grant.message)), until)
+
+
+def _another_speaks(seen: Observed) -> bool:
+    """Whether a worker has said why the Run waits: its word stands, ours would only take turns with it."""
+    said = seen.run.status.condition(ConditionType.CREDENTIALS_ISSUED)
+    return said is not None and said.message.startswith(POOL_VOICE)
 
 
 def _wait(seen: Observed, wanted: RunStatus, until: datetime) -> Decision:

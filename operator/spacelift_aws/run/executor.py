@@ -78,6 +78,9 @@ class Executor:
         now = self._clock()
         for run in runs:
             pod = self._own_pod(run)
+            # The Secret of another's Run is not ours to doubt, not even where we tell that it waits.
+            if not self._policy.serves(run, pod) or self._policy.patience(run):
+                continue
             if run.status.phase.terminal or (pod is not None and pod.running):
                 continue
             self._remember(_run_id(run), unanswered_at=now)
@@ -87,7 +90,7 @@ class Executor:
         for _ in range(STEPS):
             seen = self._observe(key)
             if seen is None:
-                return None
+                return await self._let_go(key)
             decision = decide.decide(seen)
             if not decision.actions:
                 return _seconds(seen.now, decision.again_at)
@@ -95,6 +98,13 @@ class Executor:
                 await self._do(seen, action)
         log.error("Run %s/%s: no end of decisions in sight; slowing down", *key)
         return FIRST_RETRY.total_seconds()
+
+    async def _let_go(self, key: ObjectKey) -> float | None:
+        """A Run that is gone or not ours (any more, if its integration's mode has changed) keeps no Secret of ours."""
+        run = self._view.run(key)
+        memory = self._memories.get(_run_id(run), _NOTHING) if run is not None else _NOTHING
+        ours = memory.secret in (SecretState.PRESENT, SecretState.HELD) or memory.unanswered_at is not None
+        return await self.clean(_leftover(run), None) if run is not None and ours else None
 
     def leftover_of(self, run: Run) -> Leftover | None:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
@@ -146,6 +156,8 @@ class Executor:
             memory=self._memories.get(identifier, _NOTHING),
             limits=self._limits,
             patience=self._policy.patience(run),
+            voice=self._policy.voice,
+            own_account=self._policy.own_account(run),
         )
 
     def _own_pod(self, run: Run) -> Pod | None:

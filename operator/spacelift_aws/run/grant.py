@@ -23,12 +23,13 @@ class Circumstances:
     external_id: str
 
 
-def grant_for(
-    run: Run, run_id: str, integration: AwsIntegration | None, circumstances: Circumstances
-) -> Grant | Refusal:
+def not_found(run: Run) -> Refusal:
+    """There is no integration to ask about."""
+    return Refusal(Reason.INTEGRATION_NOT_FOUND, f"There is no AwsIntegration {_reference(run)}.")
+
+
+def grant_for(run: Run, run_id: str, integration: AwsIntegration, circumstances: Circumstances) -> Grant | Refusal:
     """The request to send to STS, or the first reason why the Run waits."""
-    if integration is None:
-        return Refusal(Reason.INTEGRATION_NOT_FOUND, f"There is no AwsIntegration {_reference(run)}.")
     refused = (
         _not_yet_built(run)
         or _namespace_refused(run, integration, circumstances.namespace_labels)

@@ -114,6 +114,11 @@ class Observed:
     patience: timedelta = timedelta(0)
     """Added to a waiting Run's deadline and `stop` where it is another executor's; zero where it is our own."""
 
+    voice: str = ""
+    """Begins every reason for waiting, so that a reader knows whose word it is; empty for the controller."""
+    own_account: str | None = None
+    """The executor's own service account, where it is one of the Run's namespace: no run may have it."""
+
     @property
     def stopped(self) -> bool:
         """Whether the Run is to end: one that is being deleted and waits for a finalizer is to end as well."""

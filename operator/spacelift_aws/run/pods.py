@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from spacelift_aws.aws.arns import parse_role_arn
-from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_ROLE_ARN, ANNOTATION_RUN, LABEL_EXECUTOR, LABEL_RUN_ID
+from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_ROLE_ARN, ANNOTATION_RUN, LABEL_RUN_ID, executor_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def parse_pod(body: Mapping[str, Any]) -> Pod:
         resource_version=metadata["resourceVersion"],
         run_id=labels.get(LABEL_RUN_ID, ""),
         run_name=annotations.get(ANNOTATION_RUN, ""),
-        executor=labels.get(LABEL_EXECUTOR, ""),
+        executor=executor_of(labels),
         owner_uid=_controller_uid(metadata),
         created=_required_time(metadata["creationTimestamp"]),
         deletion=_time(metadata.get("deletionTimestamp")),

@@ -38,8 +38,8 @@ class Event:
 
 def waiting(seen: Observed, reason: CredentialsIssuedReason, message: str) -> RunStatus:
     """Queued, and why."""
-    status = _base(seen)
-    status = _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "False", reason, message)
+    message = seen.voice + message
+    status = _set(_base(seen), seen, ConditionType.CREDENTIALS_ISSUED, "False", reason, message)
     return status.model_copy(update={"message": shorten(message)})
 
 

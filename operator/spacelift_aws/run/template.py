@@ -15,9 +15,12 @@ MAX_DEPTH = 50
 """Levels of a pod's spec that are looked through: it has less than twenty."""
 
 
-def refusal(spec: RunSpec) -> str | None:
-    """The first reason why this template is not executed, or None."""
-    return next(_refusals(spec), None)
+def refusal(spec: RunSpec, *, own_account: str | None = None) -> str | None:
+    """The first reason why this template is not executed, or None.
+
+    `own_account` is the executor's own service account where it is one of the Run's namespace.
+    """
+    return next(_refusals(spec, own_account), None)
 
 
 def credentialed_containers(spec: RunSpec) -> tuple[str, ...]:
@@ -27,7 +30,7 @@ def credentialed_containers(spec: RunSpec) -> tuple[str, ...]:
     return (str(spec.template.spec["containers"][0]["name"]),)
 
 
-def _refusals(spec: RunSpec) -> Iterator[str]:
+def _refusals(spec: RunSpec, own_account: str | None) -> Iterator[str]:
     shape = _shape(spec.template.spec)
     if shape is not None:
         # What follows relies on the shape.
@@ -39,6 +42,12 @@ def _refusals(spec: RunSpec) -> Iterator[str]:
     yield from _secrets(pod)
     yield from _own_metadata(spec)
     yield from _restarts(spec, pod)
+    account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
+    if account == own_account:
+        yield (
+            f"template.spec.serviceAccountName: `{account}` is the worker's own service account, and a pod under it "
+            "could assume every role of its pool; name another one."
+        )
 
 
 def _shape(pod: Any) -> str | None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Phase, Run
-from spacelift_aws.controller.cache import Cache, Namespace, ObjectKey, version_of
+from spacelift_aws.engine.cache import Cache, Namespace, ObjectKey, version_of
 from spacelift_aws.names import child_name
 from spacelift_aws.run.pods import Pod
 from spacelift_aws.run.ports import Leftover

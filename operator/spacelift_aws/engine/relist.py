@@ -10,8 +10,8 @@ import logging
 import random
 from datetime import timedelta
 
-from spacelift_aws.controller.cache import version_of
-from spacelift_aws.controller.kinds import Kind
+from spacelift_aws.engine.cache import version_of
+from spacelift_aws.engine.kinds import Kind
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import KubeError
 from spacelift_aws.kube.resources import Resource
@@ -25,11 +25,13 @@ RETRY = 2.0
 class Relister:
     """Lists the kinds in the order given: what others refer to comes first."""
 
-    def __init__(self, kube: Kube, kinds: tuple[Kind, ...], every: timedelta) -> None:
+    def __init__(self, kube: Kube, kinds: tuple[Kind, ...], namespaces: tuple[str, ...], every: timedelta) -> None:
+        """`namespaces` empty: all of them at once."""
         self._kube = kube
         self._kinds = kinds
         self._every = every
-        self._wanted: dict[str, asyncio.Event] = {kind.resource.path(): asyncio.Event() for kind in kinds}
+        self._collections = [(kind, namespace) for kind in kinds for namespace in namespaces or (None,)]
+        self._wanted = {kind.resource.path(namespace): asyncio.Event() for kind, namespace in self._collections}
 
     def heard_list(self, path: str) -> None:
         """Kopf lists this collection: it has just started, or its watch had a gap."""
@@ -54,17 +56,17 @@ class Relister:
 
     async def first(self) -> None:
         """List everything once; returns when all of it is known."""
-        for kind in self._kinds:
-            await self._until_listed(kind)
+        for kind, namespace in self._collections:
+            await self._until_listed(kind, namespace)
 
     async def run(self) -> None:
         """List again and again, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for kind in self._kinds:
-                group.create_task(self._keep_listing(kind))
+            for kind, namespace in self._collections:
+                group.create_task(self._keep_listing(kind, namespace))
 
-    async def _keep_listing(self, kind: Kind) -> None:
-        wanted = self._wanted[kind.resource.path()]
+    async def _keep_listing(self, kind: Kind, namespace: str | None) -> None:
+        wanted = self._wanted[kind.resource.path(namespace)]
         while True:
             try:
                 async with asyncio.timeout(self._every.total_seconds() * random.uniform(0.9, 1.1)):
@@ -72,27 +74,28 @@ class Relister:
             except TimeoutError:
                 pass
             wanted.clear()
-            await self._until_listed(kind)
+            await self._until_listed(kind, namespace)
 
-    async def _until_listed(self, kind: Kind) -> None:
+    async def _until_listed(self, kind: Kind, namespace: str | None) -> None:
         while True:
             try:
-                await self._list(kind)
+                await self._list(kind, namespace)
             except KubeError as error:
                 log.warning("listing %s: %s; again in %.0f s", kind.resource.plural, error, RETRY)
             else:
                 return
             await asyncio.sleep(RETRY)
 
-    async def _list(self, kind: Kind) -> None:
+    async def _list(self, kind: Kind, namespace: str | None) -> None:
         uids: set[str] = set()
         version = 0
-        async for items, resource_version in self._kube.pages(kind.resource, label_selector=kind.label_selector):
+        pages = self._kube.pages(kind.resource, namespace=namespace, label_selector=kind.label_selector)
+        async for items, resource_version in pages:
             # All pages show the state of the first one's version.
             version = version or version_of(resource_version)
             for item in items:
                 uids.add(item["metadata"]["uid"])
                 kind.feed(item)
-        for key, value in kind.shelf.missing_from(uids, version):
+        for key, value in kind.shelf.missing_from(uids, version, namespace):
             log.info("%s %s/%s is gone; its deletion was not reported", kind.resource.kind, *key)
             kind.lost(value)

@@ -70,12 +70,14 @@ class Shelf(Generic[Value]):
         del self._entries[key]
         return entry.value
 
-    def missing_from(self, listed: set[str], list_version: int) -> list[tuple[ObjectKey, Value]]:
+    def missing_from(
+        self, listed: set[str], list_version: int, namespace: str | None = None
+    ) -> list[tuple[ObjectKey, Value]]:
         """The objects that a list of that version should have shown and did not."""
         return [
             (key, entry.value)
             for key, entry in self._entries.items()
-            if entry.uid not in listed and entry.version <= list_version
+            if entry.uid not in listed and entry.version <= list_version and namespace in (None, key[0])
         ]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import kopf
 
-from spacelift_aws.controller.kinds import Kind
+from spacelift_aws.engine.kinds import Kind
 from spacelift_aws.kube.client import PAGE
 from spacelift_aws.kube.session import Connection
 from spacelift_aws.names import LABEL_RUN_ID

@@ -7,8 +7,8 @@ from typing import Any
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
-from spacelift_aws.controller.cache import Cache, Namespace, Shelf
-from spacelift_aws.controller.world import World
+from spacelift_aws.engine.cache import Cache, Namespace, Shelf
+from spacelift_aws.engine.world import World
 from spacelift_aws.kube.client import Object
 from spacelift_aws.kube.resources import INTEGRATIONS, NAMESPACES, PODS, RUNS, Resource
 from spacelift_aws.names import LABEL_RUN_ID
@@ -41,10 +41,11 @@ class Kind:
         (self.lost if deleted else self.saw)(value)
 
 
-def kinds(world: World, cache: Cache) -> tuple[Kind, ...]:
-    """What the controller watches; what others refer to comes first."""
+def kinds(world: World, cache: Cache, *, namespaces_too: bool) -> tuple[Kind, ...]:
+    """What is watched; what others refer to comes first. Who acts in given namespaces may not look at these."""
+    namespaces = Kind(NAMESPACES, Namespace.parse, world.saw_namespace, world.lost_namespace, cache.namespaces)
     return (
-        Kind(NAMESPACES, Namespace.parse, world.saw_namespace, world.lost_namespace, cache.namespaces),
+        *((namespaces,) if namespaces_too else ()),
         Kind(
             INTEGRATIONS,
             AwsIntegration.model_validate,

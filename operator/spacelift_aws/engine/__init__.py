@@ -1,0 +1,1 @@
+"""What the controller and the workers share: what a process watches, what it remembers, in which order it looks."""

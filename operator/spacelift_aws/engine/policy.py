@@ -1,0 +1,42 @@
+"""What the controller's and the workers' policies share."""
+
+from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.api.run import Run
+from spacelift_aws.engine.charter import Surroundings
+from spacelift_aws.integration.question import external_id_of
+from spacelift_aws.run.grant import Circumstances, grant_for, integration_key
+from spacelift_aws.run.observed import Grant, Refusal
+
+
+class TrustingPolicy:
+    """Issues where this process itself has verified the trust."""
+
+    voice = ""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+
+    def region(self, run: Run) -> str | None:
+        """The region whose STS issues the Run's session."""
+        integration = self.integration(run)
+        return (integration.spec.region if integration else None) or self._around.home_region
+
+    def denied(self, run: Run) -> None:
+        """STS refused a Run though its integration is trusted: verify that anew."""
+        self._around.trust.request(integration_key(run))
+
+    def integration(self, run: Run) -> AwsIntegration | None:
+        """The integration that a Run names."""
+        return self._around.cache.integrations.get(integration_key(run))
+
+    def by_trust(self, run: Run, run_id: str, integration: AwsIntegration) -> Grant | Refusal:
+        """Whether the Run may be issued credentials, as this process knows its integration."""
+        around = self._around
+        around.trust.await_verdict(integration_key(run))
+        circumstances = Circumstances(
+            namespace_labels=around.cache.labels_of(run.metadata.namespace),
+            trusted=around.trust.may_issue(integration),
+            why_not=around.trust.why_not(integration),
+            external_id=external_id_of(integration, around.installation),
+        )
+        return grant_for(run, run_id, integration, circumstances)

@@ -1,0 +1,286 @@
+"""A process as a whole, the controller or a worker: its parts and how they are wired.
+
+Kopf's watches ─┐                                    ┌─► IntegrationReconciler ─► STS probes, status
+Relister ───────┼─► World ─► Cache, WorkQueue ─► key ┼─► Executor ─► STS, Secret, pod, status
+answers to      │                                    └─► Executor.clean (what a Run that is gone left)
+our own writes ─┘
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+from kubernetes import client
+
+from spacelift_aws.api.run import Run
+from spacelift_aws.aws.identity import OwnIdentity
+from spacelift_aws.aws.sts import Sts, StsSettings
+from spacelift_aws.engine import handlers
+from spacelift_aws.engine.cache import Cache
+from spacelift_aws.engine.charter import Charter, Surroundings
+from spacelift_aws.engine.kinds import kinds
+from spacelift_aws.engine.queue import WorkQueue
+from spacelift_aws.engine.relist import Relister
+from spacelift_aws.engine.world import IntegrationKey, RunKey, WorkKey, World
+from spacelift_aws.integration.history import Schedule
+from spacelift_aws.integration.reconcile import IntegrationReconciler, IntegrationSettings
+from spacelift_aws.kube.client import Kube
+from spacelift_aws.kube.errors import KubeError, NotFound
+from spacelift_aws.kube.lease import Elector
+from spacelift_aws.kube.recorder import Recorder
+from spacelift_aws.kube.resources import NAMESPACES, RUNS
+from spacelift_aws.kube.session import Connection, connect, load_configuration
+from spacelift_aws.names import run_id
+from spacelift_aws.run.executor import Executor
+from spacelift_aws.run.observed import Limits
+from spacelift_aws.run.ports import Leftover
+from spacelift_aws.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RETRY = 2.0
+"""Seconds until a question that start-up depends on is asked again."""
+
+
+def run(settings: Settings, charter: Charter) -> None:
+    """Run until a signal ends it. Raises what makes going on impossible."""
+    asyncio.run(_run(settings, charter))
+
+
+async def _run(settings: Settings, charter: Charter) -> None:
+    process = Process(settings, charter, await asyncio.to_thread(load_configuration))
+    await kopf.operator(
+        registry=handlers.registry_for(process, process.kinds),
+        settings=handlers.settings(),
+        stop_flag=process.died,
+        clusterwide=not charter.namespaces,
+        namespaces=charter.namespaces,
+        standalone=True,
+        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz" if settings.health_port else None,
+    )
+    process.raise_what_died()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What acts; made once it is known who we are and what there is."""
+
+    sts: Sts
+    integrations: IntegrationReconciler
+    executor: Executor
+
+
+class Process:
+    """Owns the parts; Kopf logs in, starts and stops them."""
+
+    def __init__(self, settings: Settings, charter: Charter, configuration: client.Configuration) -> None:
+        self._settings = settings
+        self._charter = charter
+        self._first_login: Connection | None = connect(configuration, self._heard_list)
+        # Of the replicas only the one that holds the Lease may write anything but the Lease.
+        self._bare_kube = Kube()
+        self._elector = _elector(charter, self._bare_kube)
+        self._kube = Kube(may_write=self._elector.leads if self._elector else None)
+        self._use(self._first_login)
+        self._recorder = Recorder(self._kube, charter.component)
+        self._cache = Cache()
+        self._queue: WorkQueue[WorkKey] = WorkQueue(self._handle)
+        self._world = World(self._cache, charter.executor, self._queue.add)
+        self.kinds = kinds(self._world, self._cache, namespaces_too=not charter.namespaces)
+        self._relister = Relister(self._kube, self.kinds, charter.namespaces, settings.relist_every)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._parts: _Parts | None = None
+        self.died = asyncio.Event()
+        """Set when a task ended that never should: without it the process would go on as a living dead."""
+
+    async def login(self) -> Connection:
+        """A session for Kopf and for us; Kopf closes it and asks for another when the server says 401."""
+        connection, self._first_login = self._first_login, None
+        if connection is None:
+            # Read anew: whatever the credentials come from may have new ones.
+            connection = connect(await asyncio.to_thread(load_configuration), self._heard_list)
+            self._use(connection)
+        return connection
+
+    async def start(self) -> None:
+        """Called by Kopf before anything else of it begins, so that it finds all kinds when it looks for them."""
+        try:
+            await self._relister.until_served()
+        except asyncio.CancelledError:
+            if self._first_login is not None:
+                await self._first_login.http.close()
+            raise
+        for work in (self._recorder.run(), self._work()):
+            task = asyncio.create_task(work)
+            task.add_done_callback(lambda _: self.died.set())
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """Stop at any moment: nothing that counts is only in memory."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._queue.stop()
+        if self._elector is not None:
+            await self._elector.release()
+        if self._parts is not None:
+            self._parts.sts.close()
+
+    def raise_what_died(self) -> None:
+        """Raise what ended a task that never should end."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    def alive(self) -> dict[str, Any]:
+        """For `/healthz`: it answers, and that is what is asked; a part that dies ends the process."""
+        return {"ready": self._parts is not None, "queue": len(self._queue), "runs": len(self._cache.runs)}
+
+    async def _work(self) -> None:
+        """Decide nothing before everything is listed: what is not seen yet would pass for gone."""
+        installation = self._settings.installation or await self._ask("the UID of kube-system", self._cluster_uid)
+        account = await self._ask("our own name", self._bare_kube.whoami) if self._charter.namespaces else ""
+        self._parts = parts = self._make_parts(installation, account)
+        self._world.on_lost_run(parts.executor.leftover_of)
+        await self._relister.first()
+        log.info(
+            "ready as installation %s: %d AwsIntegrations, %d Runs",
+            installation,
+            len(self._cache.integrations),
+            len(self._cache.runs),
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._relister.run())
+            group.create_task(self._act(parts.executor))
+            if self._charter.beside is not None:
+                group.create_task(self._charter.beside(self._kube, self._look_at_all_runs))
+
+    async def _act(self, executor: Executor) -> None:
+        """Act while the Lease is held, where there is one; a replica that waits for it has seen everything already."""
+        if self._elector is not None:
+            await self._elector.acquire()
+        executor.inherit(run for _, run in self._cache.runs.items())
+        self._queue.start()
+        if self._elector is not None:
+            await self._elector.hold()
+
+    def _use(self, connection: Connection) -> None:
+        self._kube.use(connection)
+        self._bare_kube.use(connection)
+
+    def _heard_list(self, path: str) -> None:
+        self._relister.heard_list(path)
+
+    def _look_at_all_runs(self) -> None:
+        for key in [key for key, _ in self._cache.runs.items()]:
+            self._queue.add(RunKey(*key))
+
+    async def _cluster_uid(self) -> str:
+        """The installation's name where none is configured: it dies with the cluster."""
+        body = await self._kube.get(NAMESPACES, None, "kube-system")
+        return str(body["metadata"]["uid"])
+
+    async def _ask(self, what: str, ask: Callable[[], Awaitable[str]]) -> str:
+        """Ask until the API server answers what start-up depends on."""
+        while True:
+            try:
+                return await ask()
+            except KubeError as error:
+                log.warning("asking for %s: %s; again in %.0f s", what, error, RETRY)
+                await asyncio.sleep(RETRY)
+
+    def _make_parts(self, installation: str, account: str) -> _Parts:
+        settings = self._settings
+        sts = Sts(home_region=settings.region, settings=_sts_settings(settings))
+        side = self._charter.side(installation)
+        integrations = IntegrationReconciler(
+            view=self._world,
+            kube=self._kube,
+            recorder=self._recorder,
+            sts=sts,
+            identity=OwnIdentity(sts, os.environ, configured_principal=settings.principal),
+            settings=IntegrationSettings(
+                installation=installation,
+                suggested_policies=settings.suggested_policies,
+                schedule=_schedule(settings),
+            ),
+            side=side,
+            clock=_now,
+            wake=lambda key: self._queue.add(IntegrationKey(*key)),
+            on_verdict=self._world.wake_runs_of,
+            is_awaited=self._world.awaited,
+        )
+        executor = Executor(
+            name=self._charter.executor,
+            view=self._world,
+            policy=self._charter.policy(
+                Surroundings(self._cache, integrations, installation, sts.home_region, account)
+            ),
+            kube=self._kube,
+            sts=sts,
+            recorder=self._recorder,
+            limits=Limits(creation_in_doubt=settings.creation_in_doubt, denied=settings.denied_for),
+            clock=_now,
+        )
+        return _Parts(sts, integrations, executor)
+
+    async def _handle(self, key: WorkKey) -> float | None:
+        parts = self._parts
+        if parts is None:
+            raise RuntimeError("the queue was opened before its handlers were made")
+        match key:
+            case RunKey(namespace, name):
+                return await parts.executor.reconcile((namespace, name))
+            case IntegrationKey(namespace, name):
+                return await parts.integrations.reconcile((namespace, name))
+            case Leftover():
+                return await self._clean(parts.executor, key)
+
+    async def _clean(self, executor: Executor, leftover: Leftover) -> float | None:
+        """A pod may be seen before its Run is: only the API server knows that there is none."""
+        key = (leftover.namespace, leftover.run_name)
+        if leftover.run_name:
+            try:
+                run = Run.model_validate(await self._kube.get(RUNS, *key))
+            except NotFound:
+                run = None
+            if run is not None and run_id(run.metadata.creation_timestamp, run.metadata.uid) == leftover.run_id:
+                self._world.saw_run(run)
+                self._queue.add(RunKey(*key))
+                return None
+        return await executor.clean(leftover, self._world.pod_named(leftover.namespace, leftover.run_id))
+
+
+def _elector(charter: Charter, kube: Kube) -> Elector | None:
+    if charter.lease is None:
+        return None
+    identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+    return Elector(kube, charter.lease.namespace, charter.lease.name, identity)
+
+
+def _sts_settings(settings: Settings) -> StsSettings:
+    return StsSettings(
+        probes_per_second=settings.probes_per_second,
+        read_timeout=settings.sts_timeout.total_seconds(),
+    )
+
+
+def _schedule(settings: Settings) -> Schedule:
+    return Schedule(
+        first_retry=settings.retry_first,
+        confirm_after=settings.confirm_after,
+        first_delay=settings.retry_first,
+        last_fast_delay=settings.retry_last,
+        slow_delay=settings.retry_slowly,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,52 @@
+"""What a pool's worker says of Runs: which are its own, and when they may be issued credentials."""
+
+from datetime import timedelta
+
+from spacelift_aws.api.run import Phase, Run
+from spacelift_aws.engine.charter import Surroundings
+from spacelift_aws.engine.policy import TrustingPolicy
+from spacelift_aws.names import POOL_VOICE, pool_executor
+from spacelift_aws.run.grant import integration_key, not_found
+from spacelift_aws.run.observed import Grant, Refusal
+from spacelift_aws.run.pods import Pod
+from spacelift_aws.worker.pools import OtherPools
+
+
+class WorkerPolicy(TrustingPolicy):
+    """A worker executes the Runs of its pool's name whose integration is in worker mode.
+
+    Runs begun by a pool that is heard of no more, a renamed one say, are brought to their end: nobody else would.
+    """
+
+    def __init__(self, around: Surroundings, pool: str, others: OtherPools) -> None:
+        super().__init__(around)
+        self._pool = pool
+        self._executor = pool_executor(pool)
+        self._others = others
+        self.voice = f"{POOL_VOICE}{pool}`: "
+
+    def serves(self, run: Run, pod: Pod | None) -> bool:
+        """Whether the Run is this pool's: by its pod where it has one, else by its spec and its integration's mode."""
+        if pod is not None:
+            return pod.executor == self._executor or self._others.silent_executor(pod.executor)
+        integration = self.integration(run)
+        if integration is None or not integration.spec.generate_credentials_in_worker:
+            return False
+        if integration_key(run)[0] != run.metadata.namespace:
+            return False
+        begun = run.status.phase is not Phase.QUEUED
+        return run.spec.worker_pool == self._pool or (begun and self._others.silent(run.spec.worker_pool))
+
+    def grant(self, run: Run, run_id: str) -> Grant | Refusal:
+        """Whether the Run may be issued credentials now."""
+        integration = self.integration(run)
+        return self.by_trust(run, run_id, integration) if integration is not None else not_found(run)
+
+    def patience(self, run: Run) -> timedelta:
+        """A worker's Runs are its own to end."""
+        return timedelta(0)
+
+    def own_account(self, run: Run) -> str | None:
+        """The worker's own service account: a pod under it could assume every role of the pool."""
+        namespace, _, name = self._around.account.removeprefix("system:serviceaccount:").partition(":")
+        return name if name and namespace == run.metadata.namespace else None
