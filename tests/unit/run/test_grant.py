@@ -34,7 +34,7 @@ def asked(
     return grant_for(kit.run(**run), kit.run_id, found, around)
 
 
-ELSEWHERE = {"integrationRef": {"name": "prod", "namespace": "owner"}}
+ELSEWHERE: dict[str, Any] = {"integrationRef": {"name": "prod", "namespace": "owner"}}
 RED = {"from": "Selector", "selector": {"matchLabels": {"team": "red"}}}
 
 
@@ -107,7 +107,7 @@ def test_a_plain_request_carries_no_more_than_it_must(kit: Any) -> None:
 def test_a_request_carries_what_the_integration_asks_for(kit: Any) -> None:
     arns = ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
     proposed = {"sessionPolicy": '{"plan": 1}'}
-    spec = {"tagAssumeRole": True, "sourceIdentity": True, "region": "eu-central-1", "durationSeconds": 900}
+    spec: dict[str, Any] = {"tagAssumeRole": True, "sourceIdentity": True, "region": "eu-central-1", "durationSeconds": 900}
     found = integration(**spec, sessionPolicy='{"all": 1}', sessionPolicyArns=arns, proposed=proposed)
     apply, plan = asked(kit, found, stack="vpc"), asked(kit, found, type="Proposed")
     assert isinstance(apply, Grant)
