@@ -177,6 +177,7 @@ class ApiProxy:
             self._failure = error
         finally:
             self._ready.set()
+            self._loop.run_until_complete(_end_tasks())
             self._loop.close()
 
     async def _serve_until_stopped(self) -> None:
@@ -193,8 +194,6 @@ class ApiProxy:
                 self._ready.set()
                 await self._stop.wait()
             finally:
-                for task in self._late:
-                    task.cancel()
                 await runner.cleanup()
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -254,9 +253,10 @@ class ApiProxy:
                     await out.write(chunk)
                 return out
         except (asyncio.CancelledError, aiohttp.ClientError):
+            # Cut by a gap, or either side has gone: what remains of the connection goes too.
             if http.transport is not None:
                 http.transport.abort()
-            raise
+            return web.Response(status=500)
         finally:
             self._watches.discard(watch)
 
@@ -265,6 +265,14 @@ class ApiProxy:
     ) -> "contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]":
         url = URL(self._cluster.server + http.raw_path, encoded=True)
         return self._upstream.request(http.method, url, headers=_passed_on(http.headers), data=body or None)
+
+
+async def _end_tasks() -> None:
+    """What still waits, for the end of a gap or for its time to come, waits no more."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _passed_on(headers: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -272,4 +272,4 @@ def order_of(entries: list[AuditEvent]) -> str:
 
 def _entry(event: AuditEvent) -> str:
     what = f"{event.resource}/{event.name}{event.subresource and '/' + event.subresource}"
-    return f"{event.completed:%H:%M:%S.%f}"[:-3] + f"  {event.verb:<7} {what:<50} {event.code}"
+    return f"{event.completed:%H:%M:%S.%f}"[:-3] + f"  {event.verb:<7} {what:<44} {event.code}"

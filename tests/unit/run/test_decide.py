@@ -1,0 +1,309 @@
+"""What is next for a Run: a sentence a case."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
+from spacelift_aws.run.decide import Decision, WriteStatus, decide
+from spacelift_aws.run.observed import Memory, SecretState, Trouble, Verdict
+
+
+def names(decision: Decision) -> list[str]:
+    return [type(action).__name__ for action in decision.actions]
+
+
+def written(decision: Decision) -> Any:
+    """The status that is written, and nothing else done."""
+    [action] = decision.actions
+    assert isinstance(action, WriteStatus)
+    return action.status
+
+
+def ending(decision: Decision) -> tuple[str, str]:
+    status = written(decision)
+    assert status.condition("Complete").reason == status.phase
+    return str(status.phase), status.condition("Succeeded").reason
+
+
+def had(kit: Any, expires: float = 3600, **changes: Any) -> Memory:
+    """This process has just created the Secret."""
+    known = Memory(SecretState.PRESENT, issued_at=kit.at(1), expires_at=kit.at(expires), access_key_id="ASIA")
+    return replace(known, **changes)
+
+
+def without(kit: Any, after: float = 60) -> Memory:
+    """The API server has said that the Secret is gone."""
+    return replace(had(kit), secret=SecretState.GONE, deleted_at=kit.at(after))
+
+
+def trouble(kit: Any, retry: float) -> Trouble:
+    return Trouble(CredentialsIssuedReason.RETRYING, "exceeded quota", kit.at(retry))
+
+
+class TestWaiting:
+    def test_a_granted_run_is_issued_credentials_then_a_pod(self, kit: Any) -> None:
+        assert names(decide(kit.seen())) == ["IssueCredentials"]
+        assert names(decide(kit.seen(memory=had(kit)))) == ["CreatePod"]
+
+    def test_credentials_of_an_unknown_process_are_never_relied_on(self, kit: Any) -> None:
+        assert names(decide(kit.seen(memory=Memory(expires_at=kit.at(3600))))) == ["IssueCredentials"]
+
+    def test_credentials_that_near_their_end_are_replaced_before_the_pod(self, kit: Any) -> None:
+        assert names(decide(kit.seen(3400, memory=had(kit)))) == ["IssueCredentials"]
+
+    def test_a_clock_that_is_wrong_does_not_ask_sts_without_end(self, kit: Any) -> None:
+        assert names(decide(kit.seen(2, memory=had(kit, expires=30)))) == ["CreatePod"]
+
+    def test_a_refused_run_says_why_and_wakes_at_its_deadline(self, kit: Any) -> None:
+        decision = decide(kit.seen(grant=kit.refusal("No such thing.")))
+        status = written(decision)
+        assert (status.phase, status.message) == ("Queued", "No such thing.")
+        assert status.condition("CredentialsIssued").reason == "IntegrationNotFound"
+        assert decision.again_at == kit.at(86400)
+
+    def test_a_status_that_says_it_already_is_not_written_again(self, kit: Any) -> None:
+        first = written(decide(kit.seen(grant=kit.refusal())))
+        run = kit.run(status=first.model_dump(by_alias=True, exclude_none=True, mode="json"))
+        assert decide(kit.seen(50, run=run, grant=kit.refusal())).actions == ()
+
+    @pytest.mark.parametrize("grant", [True, False])
+    def test_no_secret_lives_while_nothing_can_use_it(self, kit: Any, grant: bool) -> None:
+        seen = kit.seen(
+            3,
+            grant=kit.grant() if grant else kit.refusal(),
+            memory=had(kit, trouble=trouble(kit, 30)),
+        )
+        assert names(decide(seen)) == ["DeleteSecret"]
+
+    def test_what_a_dead_process_may_have_sent_is_deleted_at_once_and_when_it_can_no_longer_come(
+        self, kit: Any
+    ) -> None:
+        inherited = Memory(unanswered_at=kit.at(0))
+        assert names(decide(kit.seen(1, grant=kit.refusal(), memory=inherited))) == ["DeleteSecret"]
+        once = replace(inherited, secret=SecretState.GONE, deleted_at=kit.at(1))
+        assert decide(kit.seen(30, grant=kit.refusal(), memory=once)).again_at == kit.at(60)
+        assert names(decide(kit.seen(60, grant=kit.refusal(), memory=once))) == ["DeleteSecret"]
+
+    @pytest.mark.parametrize(
+        ("why", "spec", "memory", "after", "end"),
+        [
+            ("stopped", {"stop": True}, {}, 1, ("Stopped", "Stopped")),
+            ("too late", {"startingDeadlineSeconds": 9}, {}, 9, ("Failed", "StartingDeadlineExceeded")),
+            ("a name that is not there", {"credentialsFor": ["x"]}, {}, 1, ("Failed", "TemplateRefused")),
+            (
+                "a refusal that no waiting heals",
+                {},
+                {"verdict": Verdict(SucceededReason.ACCESS_DENIED, "denied")},
+                1,
+                ("Failed", "AccessDenied"),
+            ),
+        ],
+    )
+    def test_what_ends_it_at_once(
+        self, kit: Any, why: str, spec: dict[str, Any], memory: dict[str, Any], after: float, end: tuple[str, str]
+    ) -> None:
+        run = kit.run(**spec)
+        assert names(decide(kit.seen(after, run=run, memory=Memory(**memory)))) == ["DeleteSecret"], why
+        gone = Memory(secret=SecretState.GONE, deleted_at=kit.at(after), **memory)
+        assert ending(decide(kit.seen(after, run=run, memory=gone))) == end, why
+
+    def test_a_run_that_is_being_deleted_starts_nothing_more(self, kit: Any) -> None:
+        run = kit.run(metadata={"deletionTimestamp": kit.time(1)})
+        gone = Memory(secret=SecretState.GONE, deleted_at=kit.at(1))
+        assert ending(decide(kit.seen(run=run, memory=gone))) == ("Stopped", "Stopped")
+
+
+class TestAnothersRun:
+    """One that a worker should execute."""
+
+    def test_its_silence_is_told_after_some_seconds(self, kit: Any) -> None:
+        early = decide(kit.seen(2, grant=kit.refusal(), patience=60))
+        assert (early.actions, early.again_at) == ((), kit.at(5))
+        assert written(decide(kit.seen(5, grant=kit.refusal("No worker."), patience=60))).message == "No worker."
+
+    def test_nothing_but_that_and_its_late_end_is_written(self, kit: Any) -> None:
+        inherited = Memory(unanswered_at=kit.at(0))
+        run = kit.run(credentialsFor=["nobody"])
+        decision = decide(kit.seen(6, run=run, grant=kit.refusal(), memory=inherited, patience=60))
+        assert written(decision).phase == "Queued", "its Secret is not ours, and neither is the verdict on its template"
+
+    @pytest.mark.parametrize(("after", "acts"), [(59, False), (61, True)])
+    def test_its_stop_is_left_to_it_for_a_minute(self, kit: Any, after: float, acts: bool) -> None:
+        decision = decide(kit.seen(after, run=kit.run(stop=True), grant=kit.refusal(), patience=60))
+        assert (names(decision) == ["DeleteSecret"]) is acts
+
+
+class TestWithAPod:
+    def test_a_pod_that_starts_at_once_costs_no_status_of_its_own(self, kit: Any) -> None:
+        decision = decide(kit.seen(2, pod=kit.pod(), memory=had(kit)))
+        assert (decision.actions, decision.again_at) == ((), kit.at(3))
+        assert written(decide(kit.seen(3, pod=kit.pod(), memory=had(kit)))).phase == "Preparing"
+        assert written(decide(kit.seen(2, pod=kit.running(), memory=had(kit)))).phase == "Running"
+
+    @pytest.mark.parametrize("spec", [{"stop": True}, {"activeDeadlineSeconds": 20}])
+    @pytest.mark.parametrize("running", [True, False])
+    def test_stop_and_deadline_end_the_pod_gently(self, kit: Any, spec: dict[str, Any], running: bool) -> None:
+        pod = kit.running() if running else kit.pod()
+        assert names(decide(kit.seen(21, run=kit.run(**spec), pod=pod, memory=had(kit)))) == ["DeletePod"]
+
+    def test_a_pod_that_is_ending_is_waited_for(self, kit: Any) -> None:
+        pod = replace(kit.running(), deletion=kit.at(40), grace=kit.at(30) - kit.at(0))
+        decision = decide(kit.seen(11, run=kit.run(stop=True), pod=pod, memory=had(kit)))
+        assert written(decision).message.startswith("Stopping")
+        assert decision.again_at == kit.at(100)
+
+    @pytest.mark.parametrize(
+        ("why", "taken_by_a_node", "spec", "end"),
+        [
+            ("its node does not answer", True, {}, ("Failed", "NodeLost")),
+            ("no node ever had it, only a finalizer does", False, {}, ("Failed", "PodDeleted")),
+            ("it was to end anyway", True, {"stop": True}, ("Stopped", "Stopped")),
+        ],
+    )
+    def test_a_pod_that_does_not_go(
+        self, kit: Any, why: str, taken_by_a_node: bool, spec: dict[str, Any], end: tuple[str, str]
+    ) -> None:
+        pod = replace(kit.running() if taken_by_a_node else kit.pod(), deletion=kit.at(40))
+        decision = decide(kit.seen(100, run=kit.run(**spec), pod=pod, memory=without(kit, 100)))
+        assert ending(decision) == end, why
+
+    @pytest.mark.parametrize(
+        ("why", "spec", "deleted_at", "end"),
+        [
+            ("by hand", {}, 30, ("Failed", "PodDeleted")),
+            ("because of its stop", {"stop": True}, 30, ("Stopped", "Stopped")),
+            ("because of its deadline", {"activeDeadlineSeconds": 30}, 31, ("Failed", "DeadlineExceeded")),
+            ("long before its deadline", {"activeDeadlineSeconds": 3000}, 31, ("Failed", "PodDeleted")),
+        ],
+    )
+    def test_a_pod_that_was_deleted(
+        self, kit: Any, why: str, spec: dict[str, Any], deleted_at: float, end: tuple[str, str]
+    ) -> None:
+        grace = kit.at(30) - kit.at(0)
+        pod = replace(kit.running(), deletion=kit.at(deleted_at) + grace, grace=grace, gone=True)
+        decision = decide(kit.seen(3100, run=kit.run(**spec), pod=pod, memory=without(kit, 3100)))
+        assert ending(decision) == end, why
+
+    def test_a_pod_that_is_not_known_is_looked_for_first(self, kit: Any) -> None:
+        run = kit.run(status={"phase": "Running"})
+        assert names(decide(kit.seen(run=run))) == ["LookForPod"]
+        gone = replace(without(kit), pod_missing=True)
+        assert ending(decide(kit.seen(60, run=run, memory=gone))) == ("Failed", "PodDeleted")
+
+
+class TestFreshness:
+    """Credentials that a container has yet to read."""
+
+    def test_they_are_replaced_in_time(self, kit: Any) -> None:
+        decision = decide(kit.seen(3000, pod=kit.pod(), memory=had(kit)))
+        assert decision.again_at == kit.at(3300)
+        assert names(decide(kit.seen(3300, pod=kit.pod(), memory=had(kit)))) == ["IssueCredentials"]
+
+    def test_a_container_that_has_read_them_needs_no_others(self, kit: Any) -> None:
+        status = kit.run(status=written(decide(kit.seen(3, pod=kit.running(), memory=had(kit)))).model_dump())
+        assert decide(kit.seen(3500, run=status, pod=kit.running(), memory=had(kit))).actions == ()
+
+    def test_only_containers_that_get_them_matter(self, kit: Any) -> None:
+        template = {"containers": [{"name": "main"}, {"name": "late"}]}
+        said = {"phase": "Running", "containerStatuses": [kit.said(running={"startedAt": kit.time(2)})]}
+        pod = kit.pod(said, spec=template)
+        for name, acts in (("main", False), ("late", True)):
+            decision = decide(
+                kit.seen(3400, run=kit.run(pod=template, credentialsFor=[name]), pod=pod, memory=had(kit))
+            )
+            assert ("IssueCredentials" in names(decision)) is acts
+
+    @pytest.mark.parametrize(("issued", "after", "acts"), [(None, 40, True), (1, 20, False), (1, 31, True)])
+    def test_a_secret_that_a_kubelet_misses_is_made_anew(
+        self, kit: Any, issued: float | None, after: float, acts: bool
+    ) -> None:
+        missing = {"reason": "CreateContainerConfigError", "message": f'secret "{kit.name}" not found'}
+        pod = kit.pod({"containerStatuses": [kit.said(waiting=missing)]})
+        memory = had(kit) if issued else Memory()
+        assert ("IssueCredentials" in names(decide(kit.seen(after, pod=pod, memory=memory)))) is acts
+
+    def test_just_renewed_ones_are_not_renewed_again_whatever_the_kubelet_and_the_clock_say(self, kit: Any) -> None:
+        missing = {"reason": "CreateContainerConfigError", "message": f'secret "{kit.name}" not found'}
+        pod = kit.pod({"containerStatuses": [kit.said(waiting=missing)]})
+        memory = had(kit, expires=60, issued_at=kit.at(50))
+        assert "IssueCredentials" not in names(decide(kit.seen(51, pod=pod, memory=memory)))
+
+    def test_where_they_cannot_be_replaced_the_run_says_why(self, kit: Any) -> None:
+        decision = decide(kit.seen(3301, pod=kit.pod(), grant=kit.refusal("Gone."), memory=had(kit)))
+        assert written(decision).message == "The pod waits for fresh credentials: Gone."
+        assert decision.again_at == kit.at(3540)
+
+    def test_and_at_the_last_moment_they_are_taken_away(self, kit: Any) -> None:
+        seen = kit.seen(3540, pod=kit.pod(), grant=kit.refusal(), memory=had(kit))
+        assert names(decide(seen)) == ["DeleteSecret"]
+        after = decide(kit.seen(3540, pod=kit.pod(), grant=kit.refusal(), memory=without(kit, 3540)))
+        assert names(after) == ["WriteStatus"]
+
+    def test_or_if_a_finalizer_holds_them_the_pod_is(self, kit: Any) -> None:
+        memory = had(kit, secret=SecretState.HELD, deleted_at=kit.at(3540))
+        assert names(decide(kit.seen(3540, pod=kit.pod(), grant=kit.refusal(), memory=memory))) == ["DeletePod"]
+
+
+class TestTheEnd:
+    def test_the_secret_goes_before_the_end_is_written(self, kit: Any) -> None:
+        assert names(decide(kit.seen(61, pod=kit.ended(), memory=had(kit)))) == ["DeleteSecret"]
+        status = written(decide(kit.seen(62, pod=kit.ended(), memory=without(kit, 61))))
+        assert (status.phase, status.exit_code, status.finished_at) == ("Finished", 0, kit.at(60))
+
+    def test_a_secret_whose_creation_was_not_answered_is_deleted_for_a_minute(self, kit: Any) -> None:
+        doubtful = replace(without(kit, 61), unanswered_at=kit.at(30))
+        decision = decide(kit.seen(62, pod=kit.ended(), memory=doubtful))
+        assert written(decision).phase == "Queued"
+        assert decision.again_at == kit.at(66)
+        assert names(decide(kit.seen(66, pod=kit.ended(), memory=doubtful))) == ["DeleteSecret"]
+        certain = replace(doubtful, deleted_at=kit.at(90))
+        assert ending(decide(kit.seen(90, pod=kit.ended(), memory=certain))) == ("Finished", "Finished")
+
+    def test_a_finalizer_holds_the_end_up_until_the_credentials_have_expired(self, kit: Any) -> None:
+        held = had(kit, secret=SecretState.HELD, deleted_at=kit.at(61))
+        assert "held by a finalizer" in written(decide(kit.seen(62, pod=kit.ended(), memory=held))).message
+        assert names(decide(kit.seen(66, pod=kit.ended(), memory=held))) == ["DeleteSecret"]
+        assert ending(decide(kit.seen(3600, pod=kit.ended(), memory=held))) == ("Finished", "Finished")
+
+
+class TestAfterTheEnd:
+    def over(self, kit: Any, **spec: Any) -> Any:
+        status = written(decide(kit.seen(62, pod=kit.ended(), memory=without(kit, 61))))
+        return kit.run(status=status.model_dump(by_alias=True, exclude_none=True, mode="json"), **spec)
+
+    def test_there_is_nothing_to_do(self, kit: Any) -> None:
+        assert decide(kit.seen(70, run=self.over(kit), memory=without(kit, 61))) == Decision()
+
+    @pytest.mark.parametrize(("ttl", "after", "acts"), [(0, 62, True), (60, 70, False), (60, 120, True)])
+    def test_the_run_goes_after_its_time_to_live(self, kit: Any, ttl: int, after: float, acts: bool) -> None:
+        run = self.over(kit, ttlSecondsAfterFinished=ttl)
+        assert names(decide(kit.seen(after, run=run, memory=without(kit, 61)))) == (["DeleteRun"] if acts else [])
+
+    def test_a_later_change_of_the_spec_keeps_no_waiter_waiting(self, kit: Any) -> None:
+        run = self.over(kit)
+        newer = run.model_copy(update={"metadata": run.metadata.model_copy(update={"generation": 2})})
+        status = written(decide(kit.seen(70, run=newer, memory=without(kit, 61))))
+        assert {condition.observed_generation for condition in status.conditions} == {2}
+
+    def test_an_end_that_another_hand_wrote_ends_pod_and_secret(self, kit: Any) -> None:
+        run = kit.run(status={"phase": "Finished"})
+        assert names(decide(kit.seen(30, run=run, pod=kit.running(), memory=had(kit)))) == ["DeletePod"]
+        ending_pod = replace(kit.running(), deletion=kit.at(60))
+        assert names(decide(kit.seen(30, run=run, pod=ending_pod, memory=had(kit)))) == ["DeleteSecret"]
+        assert names(decide(kit.seen(30, run=run, pod=ending_pod))) == ["DeleteSecret"], "also after a restart"
+        status = written(decide(kit.seen(30, run=run, pod=ending_pod, memory=without(kit, 30))))
+        assert status.condition("Complete").status == "True"
+        assert status.finished_at == kit.at(30)
+
+    @pytest.mark.parametrize("forged", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+    def test_times_beyond_all_reason_do_no_harm(self, kit: Any, forged: str) -> None:
+        times = {"credentialsExpireAt": forged, "startedAt": forged, "finishedAt": forged}
+        for phase in ("Queued", "Running", "Failed"):
+            run = kit.run(
+                status={"phase": phase, **times}, ttlSecondsAfterFinished=2**31 - 1, activeDeadlineSeconds=2**31 - 1
+            )
+            for pod in (None, kit.pod(), kit.running(), kit.ended()):
+                for memory in (Memory(), replace(without(kit), pod_missing=True)):
+                    decide(kit.seen(30, run=run, pod=pod, memory=memory))

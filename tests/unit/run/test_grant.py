@@ -1,0 +1,119 @@
+"""Who may be issued credentials, and with which request."""
+
+from typing import Any
+
+import pytest
+
+from spacelift_aws.api.awsintegration import AwsIntegration, LabelSelector
+from spacelift_aws.aws.sts import AssumeRoleRequest
+from spacelift_aws.run.grant import Circumstances, grant_for, selects
+from spacelift_aws.run.observed import Grant, Refusal
+
+ROLE = "arn:aws:iam::222222222222:role/deploy"
+
+
+def integration(namespace: str = "team", **spec: Any) -> AwsIntegration:
+    return AwsIntegration.model_validate(
+        {
+            "metadata": {
+                "name": "prod",
+                "namespace": namespace,
+                "uid": "i",
+                "resourceVersion": "1",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {"roleArn": ROLE, **spec},
+        }
+    )
+
+
+def asked(
+    kit: Any, found: AwsIntegration | None, *, labels: dict[str, str] | None = None, trusted: bool = True, **run: Any
+) -> Grant | Refusal:
+    around = Circumstances(labels or {}, trusted, "its trust is being verified.", "acme@team@prod")
+    return grant_for(kit.run(**run), kit.run_id, found, around)
+
+
+ELSEWHERE: dict[str, Any] = {"integrationRef": {"name": "prod", "namespace": "owner"}}
+RED = {"from": "Selector", "selector": {"matchLabels": {"team": "red"}}}
+
+
+@pytest.mark.parametrize(
+    ("why", "spec", "run", "trusted", "reason", "words"),
+    [
+        ("trust is unknown", {}, {}, False, "IntegrationNotReady", "is being verified"),
+        ("a stack is not attached", {"allowedStacks": ["a"]}, {"stack": "b"}, True, "NotAllowed", "stack `b`"),
+        ("no stack at all", {"allowedStacks": ["a"]}, {}, True, "NotAllowed", "without a stack"),
+        ("plans need a word", {}, {"type": "Proposed"}, True, "NotAllowed", "spec.proposed"),
+        ("no files yet", {}, {"delivery": "File"}, True, "DeliveryNotSupported", "Environment"),
+        ("no masking yet", {}, {"maskLogs": "Required"}, True, "MaskingNotSupported", "Auto"),
+        ("not allowed comes before not ready", {"allowedStacks": []}, {}, False, "NotAllowed", "stack"),
+    ],
+)
+def test_why_a_run_waits(
+    kit: Any, why: str, spec: dict[str, Any], run: dict[str, Any], trusted: bool, reason: str, words: str
+) -> None:
+    found = asked(kit, integration(**spec), trusted=trusted, **run)
+    assert isinstance(found, Refusal), why
+    assert found.reason == reason
+    assert words in found.message
+
+
+def test_an_integration_that_is_not_there(kit: Any) -> None:
+    found = asked(kit, None, **ELSEWHERE)
+    assert isinstance(found, Refusal)
+    assert found.message == "There is no AwsIntegration owner/prod."
+
+
+@pytest.mark.parametrize(
+    ("allowed", "labels", "granted"),
+    [
+        ({"from": "Same"}, {}, False),
+        ({"from": "All"}, {}, True),
+        (RED, {"team": "red"}, True),
+        (RED, {"team": "blue"}, False),
+        (RED, {}, False),
+    ],
+)
+def test_runs_of_other_namespaces(kit: Any, allowed: Any, labels: dict[str, str], granted: bool) -> None:
+    found = asked(kit, integration("owner", allowedNamespaces=allowed), labels=labels, **ELSEWHERE)
+    assert isinstance(found, Grant) is granted
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "labels", "chosen"),
+    [
+        ("In", ["a"], {"k": "a"}, True),
+        ("In", ["a"], {}, False),
+        ("NotIn", ["a"], {"k": "a"}, False),
+        ("NotIn", ["a"], {}, True),
+        ("Exists", None, {"k": ""}, True),
+        ("Exists", None, {}, False),
+        ("DoesNotExist", None, {}, True),
+        ("DoesNotExist", None, {"k": ""}, False),
+    ],
+)
+def test_selectors_choose_as_kubernetes_does(
+    operator: str, values: list[str] | None, labels: dict[str, str], chosen: bool
+) -> None:
+    body = {"matchExpressions": [{"key": "k", "operator": operator, "values": values}]}
+    assert selects(LabelSelector.model_validate(body), labels) is chosen
+
+
+def test_a_plain_request_carries_no_more_than_it_must(kit: Any) -> None:
+    assert asked(kit, integration()) == Grant(AssumeRoleRequest(ROLE, kit.run_id, "acme@team@prod", 3600))
+
+
+def test_a_request_carries_what_the_integration_asks_for(kit: Any) -> None:
+    arns = ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
+    proposed = {"sessionPolicy": '{"plan": 1}'}
+    spec: dict[str, Any] = {"tagAssumeRole": True, "sourceIdentity": True, "region": "eu-central-1", "durationSeconds": 900}
+    found = integration(**spec, sessionPolicy='{"all": 1}', sessionPolicyArns=arns, proposed=proposed)
+    apply, plan = asked(kit, found, stack="vpc"), asked(kit, found, type="Proposed")
+    assert isinstance(apply, Grant)
+    assert isinstance(plan, Grant)
+    request = apply.request
+    assert request.tags == (("run", kit.run_id), ("stack", "vpc"), ("space", "team"))
+    assert (request.source_identity, request.region, request.duration_seconds) == (kit.run_id, "eu-central-1", 900)
+    assert (request.session_policy, request.session_policy_arns) == ('{"all": 1}', tuple(arns))
+    assert (plan.request.session_policy, plan.request.session_policy_arns) == ('{"plan": 1}', ())
