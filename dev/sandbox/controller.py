@@ -1,73 +1,28 @@
-"""The controller beside a cluster: a process of its own, under its own service account and nothing more."""
+"""The controller beside a cluster."""
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from sandbox.cluster import Cluster
-from sandbox.process import Process
-
-ROOT = Path(__file__).resolve().parents[2]
-CRDS = ROOT / "crds"
-MANIFESTS = ROOT / "manifests"
+from sandbox.program import MANIFESTS, Program
 
 NAMESPACE = "spacelift-aws"
 SERVICE_ACCOUNT = "spacelift-aws-controller"
 
-READY = "ready as installation"
-_READY_WITHIN = 60.0
 
-
-class Controller:
-    """A controller that can be killed and started again, with the same or other settings."""
+class Controller(Program):
+    """A controller under the account and the permissions of its manifest."""
 
     def __init__(self, cluster: Cluster, environment: Mapping[str, str], name: str = "controller") -> None:
-        """`environment` is all that the process gets besides its kubeconfig: AWS's variables and settings.
-
-        `name` tells several of them apart.
-        """
-        self._cluster = cluster
-        self._name = name
-        self.environment = dict(environment)
-        self._generation = 0
-        self._process: Process | None = None
-        self._kubeconfig: Path | None = None
+        super().__init__(
+            cluster,
+            environment,
+            command="controller",
+            name=name,
+            namespace=NAMESPACE,
+            service_account=SERVICE_ACCOUNT,
+        )
 
     def install(self) -> None:
-        """Apply its service account and permissions."""
-        manifest = MANIFESTS / "controller.yaml"
-        self._cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={manifest}")
-
-    @property
-    def process(self) -> Process:
-        """The process that runs, or ran last."""
-        if self._process is None:
-            raise RuntimeError("the controller was not started")
-        return self._process
-
-    @property
-    def logs(self) -> str:
-        """Everything that all its processes have logged."""
-        files = (self._cluster.folder / f"{self._name}-{n}.log" for n in range(1, self._generation + 1))
-        return "".join(file.read_text() for file in files if file.exists())
-
-    def start(self, settings: Mapping[str, str] | None = None, *, wait: bool = True) -> None:
-        """Start it, by default until it has listed everything. Its service account has to be there."""
-        if self._kubeconfig is None:
-            self._kubeconfig = self._cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT)
-        self._generation += 1
-        environment = {"KUBECONFIG": str(self._kubeconfig), **self.environment, **(settings or {})}
-        self._process = self._cluster.run(
-            f"{self._name}-{self._generation}", [sys.executable, "-m", "spacelift_aws", "controller"], env=environment
-        )
-        if wait:
-            log = self._process.log
-            self._process.wait_ready(lambda: log.exists() and READY in log.read_text(), _READY_WITHIN)
-
-    def kill(self) -> None:
-        """End it as a lost node would: at once and without a word."""
-        self.process.stop(grace=0)
-
-    def stop(self) -> None:
-        """End it as a Deployment would: SIGTERM, and time to finish."""
-        self.process.stop(grace=10)
+        """Apply its service account and permissions, and the policy on namespaces for workers only."""
+        for manifest in ("controller.yaml", "worker-only.yaml"):
+            self._cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={MANIFESTS / manifest}")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from sandbox.cluster import Cluster, KubectlError
-from sandbox.controller import CRDS, MANIFESTS
+from sandbox.program import CRDS, MANIFESTS
 from sandbox.progress import Say
 
 _OURS = (f"--filename={CRDS}", f"--filename={MANIFESTS / 'controller.yaml'}")

@@ -21,12 +21,13 @@ from typing import Any
 
 from sandbox.aws import DEFAULT_REGION, Account, Aws, Identity, aws_cli, start_aws
 from sandbox.cluster import Cluster
-from sandbox.controller import CRDS, Controller
+from sandbox.controller import Controller
 from sandbox.controlplane import ControlPlane, cluster, uses_existing
 from sandbox.faultproxy import FaultProxy
 from sandbox.guest import guest
 from sandbox.node import start_node
 from sandbox.objects import Object, Objects, RefusedError
+from sandbox.program import CRDS
 from sandbox.progress import Say, to_stderr
 
 INSTALLATION = "acme-prod"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.controller import MANIFESTS
+from sandbox.program import MANIFESTS
 from sandbox.stage import Stage
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

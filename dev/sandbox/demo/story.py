@@ -5,12 +5,13 @@ import json
 from collections.abc import Callable, Iterator
 
 from sandbox.audit import AuditEvent
-from sandbox.controller import CRDS, MANIFESTS, NAMESPACE, SERVICE_ACCOUNT
+from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
 from sandbox.demo import resources
 from sandbox.demo.beats import Beat, Chapter, Check, Command, Output, Prose
 from sandbox.demo.scene import SECRET_TYPE, Scene, parsed
 from sandbox.objects import Object, condition
 from sandbox.process import wait_until
+from sandbox.program import CRDS, MANIFESTS
 from sandbox.stage import CUSTOMER, INSTALLATION
 
 Step = Callable[[Scene], Iterator[Beat]]
