@@ -6,6 +6,7 @@ import os
 import sys
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from spacelift_aws.controller.app import controller_charter
 from spacelift_aws.engine.charter import Charter
@@ -31,8 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
         settings, charter = _worker() if command == "worker" else _controller()
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
-            name = "_".join(["SPACELIFT_AWS", *(str(part).upper() for part in problem["loc"][:1])])
-            print(f"{name}: {problem['msg']}", file=sys.stderr)
+            place = [f"SPACELIFT_AWS_{part}:".upper() for part in problem["loc"][:1]]
+            print(*place, problem["msg"].removeprefix("Value error, "), file=sys.stderr)
+        return 2
+    except SettingsError as error:
+        # What should be JSON is none; the text names the field and not its value.
+        print(f"{error}: a list is written as JSON", file=sys.stderr)
         return 2
     configure_logging(settings)
     code = 0

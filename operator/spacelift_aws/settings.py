@@ -93,7 +93,7 @@ class WorkerSettings(Settings):
     pool: Label = "default"
     """Name of the pool: the `spec.workerPool` of the Runs that it executes."""
 
-    namespace: str = Field(default_factory=_own_namespace)
+    namespace: Label | Literal[""] = Field(default_factory=_own_namespace)
     """Where the worker itself runs and its replicas compete for a Lease; in a cluster it is found."""
 
     namespaces: tuple[Label, ...] = ()
@@ -109,4 +109,6 @@ class WorkerSettings(Settings):
             raise ValueError("set SPACELIFT_AWS_INSTALLATION to the same as the controller's")
         if not self.namespace:
             raise ValueError("set SPACELIFT_AWS_NAMESPACE to the worker's own namespace")
+        if len(set(self.namespaces)) < len(self.namespaces):
+            raise ValueError("SPACELIFT_AWS_NAMESPACES names a namespace twice")
         return self

@@ -33,7 +33,7 @@ from spacelift_aws.integration.history import Schedule
 from spacelift_aws.integration.reconcile import IntegrationReconciler, IntegrationSettings
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import KubeError, NotFound
-from spacelift_aws.kube.lease import Elector
+from spacelift_aws.kube.lease import Elector, LeaseLostError
 from spacelift_aws.kube.recorder import Recorder
 from spacelift_aws.kube.resources import NAMESPACES, RUNS
 from spacelift_aws.kube.session import Connection, connect, load_configuration
@@ -44,6 +44,9 @@ from spacelift_aws.run.ports import Leftover
 from spacelift_aws.settings import Settings
 
 log = logging.getLogger(__name__)
+
+KINDS = 3
+"""What is watched in each namespace where a process acts in given ones."""
 
 RETRY = 2.0
 """Seconds until a question that start-up depends on is asked again."""
@@ -83,7 +86,7 @@ class Process:
     def __init__(self, settings: Settings, charter: Charter, configuration: client.Configuration) -> None:
         self._settings = settings
         self._charter = charter
-        self._first_login: Connection | None = connect(configuration, self._heard_list)
+        self._first_login: Connection | None = self._connect(configuration)
         # Of the replicas only the one that holds the Lease may write anything but the Lease.
         self._bare_kube = Kube()
         self._elector = _elector(charter, self._bare_kube)
@@ -105,7 +108,7 @@ class Process:
         connection, self._first_login = self._first_login, None
         if connection is None:
             # Read anew: whatever the credentials come from may have new ones.
-            connection = connect(await asyncio.to_thread(load_configuration), self._heard_list)
+            connection = self._connect(await asyncio.to_thread(load_configuration))
             self._use(connection)
         return connection
 
@@ -169,7 +172,14 @@ class Process:
         executor.inherit(run for _, run in self._cache.runs.items())
         self._queue.start()
         if self._elector is not None:
-            await self._elector.hold()
+            try:
+                await self._elector.hold()
+            except LeaseLostError:
+                await self._queue.stop()  # at once: Kopf takes its time to end
+                raise
+
+    def _connect(self, configuration: client.Configuration) -> Connection:
+        return connect(configuration, self._heard_list, watches=KINDS * len(self._charter.namespaces))
 
     def _use(self, connection: Connection) -> None:
         self._kube.use(connection)

@@ -148,8 +148,6 @@ class Kube:
         body: Mapping[str, Any] | None = None,
         accept: str | None = None,
     ) -> Object:
-        if method != "GET" and self._may_write is not None and not self._may_write():
-            raise NotNow(f"{method} {path}: another replica acts")
         headers = {"Accept": accept} if accept else {}
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
@@ -157,6 +155,9 @@ class Kube:
             connection = self._connection
             if connection is None or connection.http.closed:
                 raise NotNow("not logged in to the API server at the moment")
+            # Asked last of all: whoever waited for a turn may have lost the right meanwhile.
+            if method != "GET" and self._may_write is not None and not self._may_write():
+                raise NotNow(f"{method} {path}: another replica acts")
             try:
                 async with connection.http.request(
                     method,

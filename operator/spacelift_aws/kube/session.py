@@ -19,7 +19,7 @@ from yarl import URL
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 64
-"""Connections to the API server at once, Kopf's included."""
+"""Connections to the API server at once, Kopf's included but for the watches of many namespaces."""
 
 TOKEN_KEPT = 10.0
 """Seconds until the bearer token is looked at again: service account tokens rotate on disk, plugins give new ones."""
@@ -47,8 +47,10 @@ def load_configuration() -> client.Configuration:
     return configuration
 
 
-def connect(configuration: client.Configuration, on_list: Callable[[str], None]) -> Connection:
+def connect(configuration: client.Configuration, on_list: Callable[[str], None], watches: int = 0) -> Connection:
     """Open the shared session; `on_list` hears the path of every list that Kopf begins.
+
+    Each of that many watches gets a connection of its own: they are held for minutes, and nothing else could be sent.
 
     Kopf lists a resource when it starts and again after a gap in its watch, and has no other word for the latter.
     It is told after the answer came: what is listed then is no older than what Kopf got. Our own calls bring their
@@ -65,7 +67,7 @@ def connect(configuration: client.Configuration, on_list: Callable[[str], None])
 
     add_token = _add_token(configuration)
     http = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=_tls(configuration)),
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS + watches, ssl=_tls(configuration)),
         headers={"User-Agent": "spacelift-aws", "Accept": "application/json"},
         middlewares=(add_token, hear_lists),
         read_bufsize=2**20,
