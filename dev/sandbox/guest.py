@@ -9,7 +9,7 @@ from sandbox.cluster import Cluster, KubectlError
 from sandbox.program import CRDS, MANIFESTS
 from sandbox.progress import Say
 
-_OURS = (f"--filename={CRDS}", f"--filename={MANIFESTS / 'controller.yaml'}")
+_OURS = tuple(f"--filename={path}" for path in (CRDS, MANIFESTS / "controller.yaml", MANIFESTS / "worker-only.yaml"))
 _DEFINITION = "customresourcedefinition"
 _GONE_WITHIN = "--timeout=120s"
 

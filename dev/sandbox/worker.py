@@ -2,11 +2,36 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from sandbox.aws import Aws, Identity
 from sandbox.cluster import Cluster
 from sandbox.program import MANIFESTS, Program
 
 SERVICE_ACCOUNT = "spacelift-aws-worker"
+TENANT = "333333333333"
+"""An AWS account that is neither the operator's nor its customer's."""
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """Somebody in an AWS account of their own, under whose identity a pool works, and the role it may assume."""
+
+    identity: Identity
+    role_arn: str
+
+
+def tenant(aws: Aws, name: str, account: str = TENANT) -> Tenant:
+    """A new user, and a new role that trusts this user alone. `name` is unique in the account."""
+    owner = aws.account(account)
+    user = owner.create_user(f"{name}-worker")
+    allow = {"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"]}
+    owner.put_user_policy(f"{name}-worker", {"Version": "2012-10-17", "Statement": [{**allow, "Resource": "*"}]})
+    role = owner.create_role(
+        f"{name}-deploy", {"Version": "2012-10-17", "Statement": [{**allow, "Principal": {"AWS": user.arn}}]}
+    )
+    return Tenant(user, role)
 
 
 class Worker(Program):
@@ -35,21 +60,24 @@ class Worker(Program):
             namespace=namespace,
             service_account=SERVICE_ACCOUNT,
         )
-        self._served = tuple(namespaces)
+        self._served = tuple(namespaces) or (namespace,)
 
     def install(self) -> None:
-        """Apply its service account and permissions where it lives, and the same permissions wherever it serves."""
-        manifest = MANIFESTS / "worker.yaml"
-        self._cluster.kubectl("apply", f"--namespace={self.namespace}", f"--filename={manifest}")
+        """Apply its service account where it lives, and its permissions wherever it serves. Again does no harm."""
+        self._apply(self.namespace, MANIFESTS / "worker.yaml")
         for namespace in self._served:
-            if namespace == self.namespace:
-                continue
-            self._cluster.kubectl("apply", f"--namespace={namespace}", f"--filename={manifest}")
-            self._cluster.kubectl(
+            self._apply(namespace, MANIFESTS / "worker-runs.yaml")
+            bind = self._cluster.kubectl(
                 "create",
                 "rolebinding",
-                f"workers-of-{self.namespace}",
+                f"{SERVICE_ACCOUNT}-of-{self.namespace}",
                 f"--namespace={namespace}",
                 "--role=spacelift-aws-worker",
                 f"--serviceaccount={self.namespace}:{SERVICE_ACCOUNT}",
+                "--dry-run=client",
+                "--output=yaml",
             )
+            self._cluster.kubectl("apply", "--filename=-", input=bind.stdout)
+
+    def _apply(self, namespace: str, manifest: Path) -> None:
+        self._cluster.kubectl("apply", f"--namespace={namespace}", f"--filename={manifest}")
