@@ -1,4 +1,4 @@
-"""The main job where a person can watch it: an integration that comes to be trusted, a Run, a Run that is stopped."""
+"""The main jobs where a person can watch them: trust that comes to be, a controller's Runs, a worker pool's Run."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -72,9 +72,12 @@ def tell(voice: Narrator, scene: Scene) -> str:
 
 
 def _look_back(stage: Stage) -> Iterator[Beat]:
-    """What the controller said last, for whoever wants to know what went wrong."""
-    yield Chapter("The controller's last words")
-    yield Output("\n".join(stage.controller.logs.splitlines()[-20:]))
+    """What controller and worker said last, for whoever wants to know what went wrong."""
+    for name in ("controller", "worker"):
+        logs = sorted(stage.cluster.folder.glob(f"*{name}-[0-9]*.log"))
+        if logs:
+            yield Chapter(f"The {name}'s last words")
+            yield Output("\n".join(logs[-1].read_text().splitlines()[-20:]))
 
 
 def how_to_use(stage: Stage) -> str:

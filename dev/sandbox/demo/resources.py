@@ -12,6 +12,18 @@ metadata:
 spec: {}
 """
 
+POOL = "build"
+
+INTEGRATION_OF_WORKERS = """\
+apiVersion: aws.spacelift.io/v1beta1
+kind: AwsIntegration
+metadata:
+  name: prod
+spec:
+  roleArn: {role_arn}
+  generateCredentialsInWorker: true
+"""
+
 WHO_AM_I = "aws sts get-caller-identity --query Arn --output text; sleep 2"
 
 # A container's first process hears a signal only if it asks to; the shell looks up from its `sleep` each second.
@@ -21,14 +33,15 @@ for step in $(seq 60); do echo "step $step of 60"; sleep 1; done
 """
 
 
-def run(stage: Stage, name: str, script: str) -> str:
-    """A Run of a shell script; where the node does not say where AWS is, the template does."""
+def run(stage: Stage, name: str, script: str, pool: str = "") -> str:
+    """A Run of a shell script, for a pool if one is named; where the node does not say where AWS is, it does."""
     container = stage.container(script)
     variables = "".join(
         f"\n            - {{name: {variable['name']}, value: {json.dumps(variable['value'])}}}"
         for variable in container.get("env", ())
     )
     env = f"\n          env:{variables}" if variables else ""
+    whose = f"\n  workerPool: {pool}" if pool else ""
     return f"""\
 apiVersion: aws.spacelift.io/v1beta1
 kind: Run
@@ -36,7 +49,7 @@ metadata:
   name: {name}
 spec:
   integrationRef:
-    name: prod
+    name: prod{whose}
   template:
     spec:
       containers:

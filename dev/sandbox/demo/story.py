@@ -4,12 +4,12 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 
-from sandbox.audit import AuditEvent
-from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
 from sandbox.demo import resources
 from sandbox.demo.beats import Beat, Chapter, Check, Command, Output, Prose
 from sandbox.demo.scene import SECRET_TYPE, Scene, parsed
-from sandbox.objects import Object, condition
+from sandbox.demo.sights import CONTROLLER, ended, nothing_left, phase_of
+from sandbox.demo.workers import the_workers_side
+from sandbox.objects import condition
 from sandbox.process import wait_until
 from sandbox.program import CRDS, MANIFESTS
 from sandbox.stage import CUSTOMER, INSTALLATION
@@ -19,8 +19,8 @@ Step = Callable[[Scene], Iterator[Beat]]
 ROLE = "deploy"
 ROLE_ARN = f"arn:aws:iam::{CUSTOMER}:role/{ROLE}"
 WIDE = f"{INSTALLATION}@*"
-INSTALL = ("apply", "-f", "crds/", "-f", "manifests/controller.yaml")
-CONTROLLER = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
+MANIFESTS_APPLIED = ("controller.yaml", "worker-only.yaml")
+INSTALL = ("apply", "-f", "crds/", *(word for name in MANIFESTS_APPLIED for word in ("-f", f"manifests/{name}")))
 
 
 def a_stage(scene: Scene) -> Iterator[Beat]:
@@ -42,7 +42,7 @@ def the_operator(scene: Scene) -> Iterator[Beat]:
     """Its definitions, its permissions, its process."""
     yield Chapter("The operator arrives")
     yield Command(("kubectl", *INSTALL))
-    files = [f"--filename={CRDS}", f"--filename={MANIFESTS / 'controller.yaml'}"]
+    files = [f"--filename={path}" for path in (CRDS, *(MANIFESTS / name for name in MANIFESTS_APPLIED))]
     yield Output(scene.ask("apply", *files, check=True).stdout)
     scene.ask("wait", "--for=condition=Established", "--timeout=30s", files[0], check=True)
     scene.stage.controller.start()
@@ -126,7 +126,7 @@ def a_run(scene: Scene) -> Iterator[Beat]:
     yield Chapter("A Run asks AWS who it is")
     manifest = resources.run(scene.stage, "whoami", resources.WHO_AM_I)
     yield from scene.kubectl("create", *scene.here, "-f", "-", given=manifest)
-    running = scene.until("Run", "whoami", lambda run: _phase(run) not in ("Queued", "Preparing")) or {}
+    running = scene.until("Run", "whoami", lambda run: phase_of(run) not in ("Queued", "Preparing")) or {}
     status = running.get("status", {})
     run_id, name = status.get("runId", "none"), status.get("secretName", "none")
     secret = scene.get("Secret", name)
@@ -148,8 +148,8 @@ def a_run(scene: Scene) -> Iterator[Beat]:
         f"run ID {run_id}",
         arn == f"arn:aws:sts::{CUSTOMER}:assumed-role/{ROLE}/{run_id}",
     )
-    yield _ended(scene, "whoami", "Finished", "Finished")
-    yield from _nothing_left(scene, "whoami", name)
+    yield ended(scene, "whoami", "Finished", "Finished")
+    yield from nothing_left(scene, "whoami", name)
 
 
 def a_run_stopped(scene: Scene) -> Iterator[Beat]:
@@ -157,19 +157,19 @@ def a_run_stopped(scene: Scene) -> Iterator[Beat]:
     yield Chapter("A second Run is stopped half-way")
     manifest = resources.run(scene.stage, "long", resources.LONG_WORK)
     yield from scene.kubectl("create", *scene.here, "-f", "-", given=manifest)
-    running = scene.until("Run", "long", lambda run: _phase(run) == "Running")
+    running = scene.until("Run", "long", lambda run: phase_of(run) == "Running")
     status = (running or {}).get("status", {})
     name, arn = str(status.get("secretName")), str(status.get("assumedRoleArn"))
     yield Check(
         "Run long: runs, with a Secret and a session of its own",
-        f"{_phase(running)} as {arn}",
-        _phase(running) == "Running" and arn.endswith(f"/{status.get('runId')}") and bool(scene.get("Secret", name)),
+        f"{phase_of(running)} as {arn}",
+        phase_of(running) == "Running" and arn.endswith(f"/{status.get('runId')}") and bool(scene.get("Secret", name)),
     )
     yield from _watch(scene, f"pod/{name}", "step 3")
     yield from _patch(scene, "run/long", json.dumps({"spec": {"stop": True}}))
     scene.until("Run", "long", lambda run: condition(run, "Complete"))
-    yield _ended(scene, "long", "Stopped", "Stopped")
-    yield from _nothing_left(scene, "long", name)
+    yield ended(scene, "long", "Stopped", "Stopped")
+    yield from nothing_left(scene, "long", name)
 
 
 def what_remains(scene: Scene) -> Iterator[Beat]:
@@ -191,6 +191,7 @@ STORY: tuple[Step, ...] = (
     rightly_trusted,
     a_run,
     a_run_stopped,
+    the_workers_side,
     what_remains,
 )
 
@@ -206,71 +207,3 @@ def _watch(scene: Scene, pod: str, until: str) -> Iterator[Beat]:
     with contextlib.suppress(TimeoutError):
         wait_until(lambda: until in scene.ask(*arguments).stdout, timeout=scene.patience, what="its log", interval=0.25)
     yield Output(scene.ask(*arguments).stdout)
-
-
-def _phase(run: Object | None) -> str:
-    return str((run or {}).get("status", {}).get("phase", ""))
-
-
-def _ended(scene: Scene, name: str, phase: str, reason: str) -> Check:
-    run = scene.get("Run", name)
-    said = condition(run, "Succeeded")
-    return Check(
-        f"Run {name}: its phase is {phase}",
-        f"{_phase(run)}, {said.get('reason', 'no reason')}: {said.get('message', '')}",
-        _phase(run) == phase and said.get("reason") == reason,
-    )
-
-
-def _nothing_left(scene: Scene, run: str, secret: str) -> Iterator[Beat]:
-    """The Secret is gone, and went before the Run's end was told, as far as the cluster lets that be seen."""
-    answer = scene.ask("get", "secret", secret, *scene.here)
-    yield Check(
-        f"Run {run}: its Secret is gone",
-        answer.stderr.strip() or f"{secret} is still there",
-        "NotFound" in answer.stderr,
-    )
-    if scene.stage.cluster.audit_log is None:
-        yield Prose("This cluster's audit log cannot be read from here, so in which order things went is not shown.")
-        return
-    entries = written(scene.audit(lambda entries: deleted_before_the_end(written(entries, run, secret))), run, secret)
-    yield Prose("All that the controller wrote for it, from the API server's audit log:")
-    yield Output("\n".join(_entry(event) for event in entries))
-    yield Check(
-        f"Run {run}: the Secret's deletion was answered before the end was written",
-        order_of(entries),
-        deleted_before_the_end(entries),
-    )
-
-
-def written(entries: list[AuditEvent], run: str, child: str) -> list[AuditEvent]:
-    """The controller's writes to a Run, and to the pod and Secret named `child`; Events apart."""
-    return [
-        event
-        for event in entries
-        if event.user == CONTROLLER
-        and event.verb in ("create", "patch", "update", "delete")
-        and (event.resource, event.name) in (("runs", run), ("pods", child), ("secrets", child))
-    ]
-
-
-def deleted_before_the_end(entries: list[AuditEvent]) -> bool:
-    """Whether the last write to the Run's status came in after the Secret's deletion was answered."""
-    ends = [event for event in entries if (event.resource, event.subresource) == ("runs", "status")]
-    deletions = [event for event in entries if (event.resource, event.verb) == ("secrets", "delete")]
-    return bool(ends and deletions) and deletions[-1].code == 200 and deletions[-1].completed <= ends[-1].received
-
-
-def order_of(entries: list[AuditEvent]) -> str:
-    """The two moments that count, in words."""
-    deletions = [event for event in entries if (event.resource, event.verb) == ("secrets", "delete")]
-    ends = [event for event in entries if (event.resource, event.subresource) == ("runs", "status")]
-    if not deletions or not ends:
-        return "one of the two is not in the audit log"
-    gap = (ends[-1].received - deletions[-1].completed).total_seconds() * 1000
-    return f"deleted at {deletions[-1].completed:%H:%M:%S.%f}, the end written {gap:.1f} ms later"
-
-
-def _entry(event: AuditEvent) -> str:
-    what = f"{event.resource}/{event.name}{event.subresource and '/' + event.subresource}"
-    return f"{event.completed:%H:%M:%S.%f}"[:-3] + f"  {event.verb:<7} {what:<44} {event.code}"

@@ -5,7 +5,7 @@ import datetime as dt
 import yaml
 
 from sandbox.audit import AuditEvent
-from sandbox.demo import resources, story
+from sandbox.demo import resources, sights
 from sandbox.stage import Stage
 
 NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC)
@@ -14,7 +14,7 @@ NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC)
 def event(second: float, verb: str, resource: str, name: str, subresource: str = "", code: int = 200) -> AuditEvent:
     received = NOON + dt.timedelta(seconds=second)
     return AuditEvent(
-        user=story.CONTROLLER,
+        user=sights.CONTROLLER,
         verb=verb,
         api_group="",
         resource=resource,
@@ -36,27 +36,27 @@ ENDED = event(3, "patch", "runs", "one", "status")
 
 
 def test_a_deletion_answered_before_the_last_word_on_the_run_is_in_order() -> None:
-    assert story.deleted_before_the_end([CREATED, RUNS, DELETED, ENDED])
+    assert sights.deleted_before_the_end([CREATED, RUNS, DELETED, ENDED])
     assert (
-        story.order_of([CREATED, RUNS, DELETED, ENDED]) == "deleted at 12:00:02.005000, the end written 995.0 ms later"
+        sights.order_of([CREATED, RUNS, DELETED, ENDED]) == "deleted at 12:00:02.005000, the end written 995.0 ms later"
     )
 
 
 def test_an_end_written_before_the_deletion_is_not() -> None:
-    assert not story.deleted_before_the_end([CREATED, RUNS, ENDED, event(4, "delete", "secrets", "aws-run-1")])
+    assert not sights.deleted_before_the_end([CREATED, RUNS, ENDED, event(4, "delete", "secrets", "aws-run-1")])
 
 
 def test_an_end_sent_while_the_deletion_was_under_way_is_not() -> None:
-    assert not story.deleted_before_the_end([DELETED, event(2.001, "patch", "runs", "one", "status")])
+    assert not sights.deleted_before_the_end([DELETED, event(2.001, "patch", "runs", "one", "status")])
 
 
 def test_a_deletion_that_was_refused_is_not() -> None:
-    assert not story.deleted_before_the_end([event(2, "delete", "secrets", "aws-run-1", code=403), ENDED])
+    assert not sights.deleted_before_the_end([event(2, "delete", "secrets", "aws-run-1", code=403), ENDED])
 
 
 def test_nothing_in_the_log_proves_nothing() -> None:
-    assert not story.deleted_before_the_end([])
-    assert not story.deleted_before_the_end([ENDED])
+    assert not sights.deleted_before_the_end([])
+    assert not sights.deleted_before_the_end([ENDED])
 
 
 def test_only_the_controllers_writes_to_one_run_count() -> None:
@@ -66,7 +66,7 @@ def test_only_the_controllers_writes_to_one_run_count() -> None:
         event(1, "create", "events", "one.1"),
         event(1, "delete", "secrets", "aws-run-2"),
     ]
-    assert story.written([CREATED, *others, DELETED, ENDED], "one", "aws-run-1") == [CREATED, DELETED, ENDED]
+    assert sights.written([CREATED, *others, DELETED, ENDED], "one", "aws-run-1") == [CREATED, DELETED, ENDED]
 
 
 def test_a_run_is_written_as_yaml_that_says_what_was_meant() -> None:
