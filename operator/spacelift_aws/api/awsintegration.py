@@ -12,6 +12,7 @@ from spacelift_aws.api.markers import (
     Column,
     Kind,
     Matches,
+    at_least,
     between,
     entries,
     items,
@@ -262,6 +263,8 @@ class WorkerVerdict(Model):
     """The verdict in sentences, with what to do about it."""
     last_verified_time: Time | None = None
     """When the pool last came to a verdict."""
+    observed_generation: Annotated[int, at_least(0)] | None = None
+    """The `metadata.generation` that this is about."""
 
 
 class AwsIntegrationStatus(Status):

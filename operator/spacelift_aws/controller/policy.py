@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from spacelift_aws.api.reasons import CredentialsIssuedReason
-from spacelift_aws.api.run import Phase, Run
+from spacelift_aws.api.run import Run
 from spacelift_aws.engine.charter import Surroundings
 from spacelift_aws.engine.policy import TrustingPolicy
 from spacelift_aws.run.grant import integration_key, not_found
@@ -23,10 +23,11 @@ class ControllerPolicy(TrustingPolicy):
         self._worker_first = worker_first
 
     def serves(self, run: Run, pod: Pod | None) -> bool:
-        """Whether the controller does anything about a Run: its pods stay its own, waiting Runs get an answer."""
-        if pod is not None:
-            return pod.executor == CONTROLLER
-        return not self._worker_mode(run) or run.status.phase is Phase.QUEUED or run.status.phase.terminal
+        """Whether the controller does anything about a Run: not while a worker's pod is there.
+
+        It is the last to end a Run whose pod is gone, be it by `patience` only: its worker may be gone for good.
+        """
+        return pod is None or pod.gone or pod.executor == CONTROLLER
 
     def grant(self, run: Run, run_id: str) -> Grant | Refusal:
         """Whether the Run may be issued credentials now."""
@@ -37,10 +38,15 @@ class ControllerPolicy(TrustingPolicy):
             return self._for_a_worker(run)
         return self.by_trust(run, run_id, integration)
 
-    def patience(self, run: Run) -> timedelta:
-        """How much later the controller ends a waiting Run that a worker of its namespace should end."""
-        ours = not self._worker_mode(run) or integration_key(run)[0] != run.metadata.namespace
-        return timedelta(0) if ours else self._worker_first
+    def patience(self, run: Run, pod: Pod | None) -> timedelta:
+        """How much later the controller ends a Run that a worker of its namespace should end."""
+        if pod is not None:
+            return timedelta(0) if pod.executor == CONTROLLER else self._worker_first
+        return self._worker_first if self.elsewhere(run) else timedelta(0)
+
+    def elsewhere(self, run: Run) -> bool:
+        """Whether a worker of the Run's namespace is to issue its credentials."""
+        return self._worker_mode(run) and integration_key(run)[0] == run.metadata.namespace
 
     def own_account(self, run: Run) -> str | None:
         """The controller's own account has no AWS role of a tenant's to lend, and its namespace no Runs."""

@@ -82,7 +82,7 @@ class PoolSide:
         return question_of(integration, self._installation) if in_worker else None
 
     def remembered(self, integration: AwsIntegration, question: TrustQuestion) -> History:
-        return History(question)
+        return pool.remembered(integration, question, self._pool)
 
     def judge(self, evidence: Evidence) -> Verdict:
         return judge_own(evidence)

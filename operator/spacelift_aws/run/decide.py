@@ -40,6 +40,11 @@ class LookForPod:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteVanished:
+    """Remember since when the pod of another executor's Run is missing."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePod:
     """End the pod gently."""
 
@@ -77,7 +82,7 @@ CLOCK_SKEW = timedelta(seconds=5)
 STOPPING = "Stopping: the pod has its grace period to end."
 ENDING = "The pod is being deleted."
 
-Action = IssueCredentials | CreatePod | LookForPod | DeletePod | DeleteSecret | WriteStatus | DeleteRun
+Action = IssueCredentials | CreatePod | LookForPod | NoteVanished | DeletePod | DeleteSecret | WriteStatus | DeleteRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +97,13 @@ def decide(seen: Observed) -> Decision:
     """The next actions for a Run."""
     if seen.run.status.phase.terminal:
         return _after_the_end(seen)
-    if seen.pod is not None:
-        return _with_pod(seen, seen.pod)
-    if seen.run.status.phase is not Phase.QUEUED:
-        return _pod_vanished(seen)
-    return _queued(seen)
+    if seen.pod is None and seen.run.status.phase is Phase.QUEUED:
+        return _queued(seen)
+    if seen.patience:
+        left = _left_to_its_executor(seen)
+        if left is not None:
+            return left
+    return _with_pod(seen, seen.pod) if seen.pod is not None else _pod_vanished(seen)
 
 
 def _queued(seen: Observed) -> Decision:
@@ -236,6 +243,14 @@ def _renew(seen: Observed, pod: Pod) -> Action | _NotRenewed:
     return next(iter(deletion.actions), None) or _NotRenewed(message, _earliest(deletion.again_at, retry_at))
 
 
+def _left_to_its_executor(seen: Observed) -> Decision | None:
+    """The pod that another executor made is not there: that one has some time to end the Run; None when it is over."""
+    if seen.memory.vanished_at is None:
+        return Decision((NoteVanished(),))
+    until = seen.memory.vanished_at + seen.patience
+    return Decision((), until) if seen.now < until else None
+
+
 def _pod_vanished(seen: Observed) -> Decision:
     """There was a pod once, by the Run's phase, and none is known now."""
     if not seen.memory.pod_missing:
@@ -314,7 +329,7 @@ def _after_the_end(seen: Observed) -> Decision:
         return Decision((DeletePod(pod.uid),))
     # A terminal phase of our own was written after the Secret's end. One that another hand wrote shows
     # in what this process remembers or, after a restart, in a pod whose credentials are still alive.
-    live = pod is not None and pod.expires_at is not None and pod.expires_at > seen.now
+    live = pod is not None and pod.expires_at is not None and pod.expires_at > seen.now and not seen.patience
     if live or memory.secret is not SecretState.UNKNOWN or memory.unanswered_at is not None:
         deletion = _rid_of_secret(seen)
         if deletion is not None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
-from spacelift_aws.api.run import Run, RunStatus
+from spacelift_aws.api.run import Phase, Run, RunStatus
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.sts import Credentials
 from spacelift_aws.backoff import backoff
@@ -69,6 +69,8 @@ class Executor:
         self._limits = limits
         self._clock = clock
         self._memories: dict[str, Memory] = {}
+        self._others: set[str] = set()
+        """Waiting Runs that are another's to execute: it may have issued credentials when they become ours."""
 
     def inherit(self, runs: Iterable[Run]) -> None:
         """Take over Runs that an earlier process may have worked on: it may have died between sending and hearing.
@@ -79,7 +81,7 @@ class Executor:
         for run in runs:
             pod = self._own_pod(run)
             # The Secret of another's Run is not ours to doubt, not even where we tell that it waits.
-            if not self._policy.serves(run, pod) or self._policy.patience(run):
+            if not self._is_ours(run, pod):
                 continue
             if run.status.phase.terminal or (pod is not None and pod.running):
                 continue
@@ -102,19 +104,31 @@ class Executor:
     async def _let_go(self, key: ObjectKey) -> float | None:
         """A Run that is gone or not ours (any more, if its integration's mode has changed) keeps no Secret of ours."""
         run = self._view.run(key)
-        memory = self._memories.get(_run_id(run), _NOTHING) if run is not None else _NOTHING
-        ours = memory.secret in (SecretState.PRESENT, SecretState.HELD) or memory.unanswered_at is not None
-        return await self.clean(_leftover(run), None) if run is not None and ours else None
+        if run is None:
+            return None
+        # Whoever made the pod has put a Secret of its own in the place of ours.
+        if self._own_pod(run) is None and self._may_have_secret(_run_id(run)):
+            return await self.clean(_leftover(run), None)
+        self._memories.pop(_run_id(run), None)
+        return None
 
     def leftover_of(self, run: Run) -> Leftover | None:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
         identifier = _run_id(run)
-        memory = self._memories.get(identifier, _NOTHING)
-        done = memory.secret in (SecretState.UNKNOWN, SecretState.GONE) and memory.unanswered_at is None
-        if run.status.phase.terminal and done:
+        self._others.discard(identifier)
+        ended = run.status.phase.terminal or not self._is_ours(run, self._own_pod(run))
+        if ended and not self._may_have_secret(identifier):
             self._memories.pop(identifier, None)
             return None
         return _leftover(run)
+
+    def _is_ours(self, run: Run, pod: Pod | None) -> bool:
+        return self._policy.serves(run, pod) and not self._policy.patience(run, pod)
+
+    def _may_have_secret(self, identifier: str) -> bool:
+        """Whether a Secret of this process's may be there."""
+        memory = self._memories.get(identifier, _NOTHING)
+        return memory.secret in (SecretState.PRESENT, SecretState.HELD) or memory.unanswered_at is not None
 
     async def clean(self, leftover: Leftover, pod: Pod | None) -> float | None:
         """Remove pod and Secret of a Run that is gone, also where nobody else would: `--cascade=orphan`."""
@@ -139,9 +153,14 @@ class Executor:
         if run is None:
             return None
         pod = self._own_pod(run)
+        identifier = _run_id(run)
+        if pod is None and run.status.phase is Phase.QUEUED and self._policy.elsewhere(run):
+            self._others.add(identifier)
+        elif identifier in self._others and self._is_ours(run, pod):
+            self._others.remove(identifier)
+            self._remember(identifier, unanswered_at=self._clock())
         if not self._policy.serves(run, pod):
             return None
-        identifier = _run_id(run)
         grant = self._policy.grant(run, identifier)
         if isinstance(grant, Refusal) and identifier in self._memories:
             # Only refusals in a row, while trust holds, add up to a verdict.
@@ -155,7 +174,7 @@ class Executor:
             now=self._clock(),
             memory=self._memories.get(identifier, _NOTHING),
             limits=self._limits,
-            patience=self._policy.patience(run),
+            patience=self._policy.patience(run, pod),
             voice=self._policy.voice,
             own_account=self._policy.own_account(run),
         )
@@ -177,6 +196,8 @@ class Executor:
                 await self._create_pod(seen)
             case decide.LookForPod():
                 await self._look_for_pod(seen)
+            case decide.NoteVanished():
+                self._remember(seen.run_id, vanished_at=seen.now)
             case decide.DeletePod():
                 if seen.pod is not None:
                     await self._end_pod(seen.pod)

@@ -77,6 +77,8 @@ class Memory:
     """Since when STS refuses this Run while its integration's trust holds."""
     pod_missing: bool = False
     """The API server answered that there is no pod."""
+    vanished_at: datetime | None = None
+    """When the pod of a Run that another executor should end was first seen to be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Observed:
     memory: Memory = field(default_factory=Memory)
     limits: Limits = field(default_factory=Limits)
     patience: timedelta = timedelta(0)
-    """Added to a waiting Run's deadline and `stop` where it is another executor's; zero where it is our own."""
+    """How much later than its executor we end a Run that is another's; zero where it is our own."""
 
     voice: str = ""
     """Begins every reason for waiting, so that a reader knows whose word it is; empty for the controller."""

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from spacelift_aws.api.reasons import CredentialsIssuedReason
 from spacelift_aws.api.run import Phase, Run
 from spacelift_aws.engine.charter import Surroundings
 from spacelift_aws.engine.policy import TrustingPolicy
@@ -15,7 +16,8 @@ from spacelift_aws.worker.pools import OtherPools
 class WorkerPolicy(TrustingPolicy):
     """A worker executes the Runs of its pool's name whose integration is in worker mode.
 
-    Runs begun by a pool that is heard of no more, a renamed one say, are brought to their end: nobody else would.
+    Runs of a pool that is heard of no more, a renamed one say, keep no Secret without a pod, and those that it has
+    begun are brought to their end: nobody else would.
     """
 
     def __init__(self, around: Surroundings, pool: str, others: OtherPools) -> None:
@@ -34,15 +36,25 @@ class WorkerPolicy(TrustingPolicy):
             return False
         if integration_key(run)[0] != run.metadata.namespace:
             return False
-        begun = run.status.phase is not Phase.QUEUED
-        return run.spec.worker_pool == self._pool or (begun and self._others.silent(run.spec.worker_pool))
+        return run.spec.worker_pool == self._pool or self._others.silent(run.spec.worker_pool)
+
+    def elsewhere(self, run: Run) -> bool:
+        """Whether the controller or another pool is to issue the Run's credentials."""
+        return self.integration(run) is not None and not self.serves(run, None)
 
     def grant(self, run: Run, run_id: str) -> Grant | Refusal:
         """Whether the Run may be issued credentials now."""
         integration = self.integration(run)
-        return self.by_trust(run, run_id, integration) if integration is not None else not_found(run)
+        if integration is None:
+            return not_found(run)
+        if run.spec.worker_pool != self._pool and run.status.phase is Phase.QUEUED:
+            return Refusal(
+                CredentialsIssuedReason.NO_WORKER,
+                f"Pool `{run.spec.worker_pool}`, which this Run waits for, is heard of no more.",
+            )
+        return self.by_trust(run, run_id, integration)
 
-    def patience(self, run: Run) -> timedelta:
+    def patience(self, run: Run, pod: Pod | None) -> timedelta:
         """A worker's Runs are its own to end."""
         return timedelta(0)
 

@@ -19,6 +19,7 @@ from spacelift_aws.integration.history import Draw, History, Schedule, fold, nex
 from spacelift_aws.integration.probes import ProbeResult, Round
 from spacelift_aws.integration.question import question_of
 from spacelift_aws.integration.reconcile import IntegrationReconciler, IntegrationSettings, Key
+from spacelift_aws.integration.side import ControllerSide
 from spacelift_aws.integration.verdict import Verdict
 from spacelift_aws.kube.recorder import Regarding
 from spacelift_aws.kube.resources import Resource
@@ -98,6 +99,7 @@ class Neighbours:
             sts=self,
             identity=self,
             settings=IntegrationSettings("demo"),
+            side=ControllerSide("demo"),
             clock=lambda: self.now,
             wake=lambda _: None,
             on_verdict=lambda _: None,

@@ -14,6 +14,7 @@ from spacelift_aws.integration.question import (
     question_of,
     sibling_external_id,
 )
+from spacelift_aws.integration.side import ControllerSide, PoolSide
 
 ROLE = "arn:aws:iam::123456789012:role/deploy"
 POLICY = '{"Version":"2012-10-17","Statement":[]}'
@@ -26,15 +27,15 @@ def deny_all(policy: str | None) -> bool:
     return bool(json.loads(policy)["Statement"] == [{"Effect": "Deny", "Action": "*", "Resource": "*"}])
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        pytest.param({"roleArn": None}, id="without a role there is nothing to ask"),
-        pytest.param({"generateCredentialsInWorker": True}, id="in worker mode the workers ask"),
-    ],
-)
-def test_no_question(kit: Any, spec: dict[str, Any]) -> None:
-    assert question_of(kit.integration(**spec), "demo") is None
+def test_without_a_role_there_is_nothing_to_ask(kit: Any) -> None:
+    assert question_of(kit.integration(roleArn=None), "demo") is None
+
+
+@pytest.mark.parametrize("in_worker", [False, True])
+def test_each_side_asks_about_integrations_of_its_mode(kit: Any, in_worker: bool) -> None:
+    found = kit.integration(generateCredentialsInWorker=in_worker)
+    assert (ControllerSide("demo").question(found) is None) == in_worker
+    assert (PoolSide("demo", "build").question(found) is None) != in_worker
 
 
 @pytest.mark.parametrize(

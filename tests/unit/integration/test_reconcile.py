@@ -14,6 +14,7 @@ from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.integration.history import Schedule
 from spacelift_aws.integration.reconcile import IntegrationReconciler, IntegrationSettings
+from spacelift_aws.integration.side import ControllerSide
 from spacelift_aws.kube.errors import Conflict, NotFound
 from spacelift_aws.kube.recorder import Regarding
 from spacelift_aws.kube.resources import INTEGRATIONS, Resource
@@ -55,6 +56,7 @@ class World:
             sts=self.sts,
             identity=self,
             settings=IntegrationSettings("demo", schedule=Schedule(jitter=0)),
+            side=ControllerSide("demo"),
             clock=self.kit.clock,
             wake=self.woken.append,
             on_verdict=self.verdicts.append,
@@ -458,7 +460,6 @@ async def test_turning_to_worker_mode_ends_what_the_controller_verified(world: W
     ("spec", "trust", "asked", "words"),
     [
         ({"roleArn": None}, deny, True, "spec.roleArn"),
-        ({"generateCredentialsInWorker": True}, deny, True, "worker pools"),
         ({}, deny, False, "being verified"),
         ({}, deny, True, "denied `sts:AssumeRole`"),
         ({}, allow, True, "without any external ID"),

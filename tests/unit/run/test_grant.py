@@ -6,7 +6,7 @@ import pytest
 
 from spacelift_aws.api.awsintegration import AwsIntegration, LabelSelector
 from spacelift_aws.aws.sts import AssumeRoleRequest
-from spacelift_aws.run.grant import Circumstances, grant_for, selects
+from spacelift_aws.run.grant import Circumstances, grant_for, not_found, selects
 from spacelift_aws.run.observed import Grant, Refusal
 
 ROLE = "arn:aws:iam::222222222222:role/deploy"
@@ -28,7 +28,7 @@ def integration(namespace: str = "team", **spec: Any) -> AwsIntegration:
 
 
 def asked(
-    kit: Any, found: AwsIntegration | None, *, labels: dict[str, str] | None = None, trusted: bool = True, **run: Any
+    kit: Any, found: AwsIntegration, *, labels: dict[str, str] | None = None, trusted: bool = True, **run: Any
 ) -> Grant | Refusal:
     around = Circumstances(labels or {}, trusted, "its trust is being verified.", "acme@team@prod")
     return grant_for(kit.run(**run), kit.run_id, found, around)
@@ -60,9 +60,7 @@ def test_why_a_run_waits(
 
 
 def test_an_integration_that_is_not_there(kit: Any) -> None:
-    found = asked(kit, None, **ELSEWHERE)
-    assert isinstance(found, Refusal)
-    assert found.message == "There is no AwsIntegration owner/prod."
+    assert not_found(kit.run(**ELSEWHERE)).message == "There is no AwsIntegration owner/prod."
 
 
 @pytest.mark.parametrize(
@@ -107,7 +105,12 @@ def test_a_plain_request_carries_no_more_than_it_must(kit: Any) -> None:
 def test_a_request_carries_what_the_integration_asks_for(kit: Any) -> None:
     arns = ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
     proposed = {"sessionPolicy": '{"plan": 1}'}
-    spec: dict[str, Any] = {"tagAssumeRole": True, "sourceIdentity": True, "region": "eu-central-1", "durationSeconds": 900}
+    spec: dict[str, Any] = {
+        "tagAssumeRole": True,
+        "sourceIdentity": True,
+        "region": "eu-central-1",
+        "durationSeconds": 900,
+    }
     found = integration(**spec, sessionPolicy='{"all": 1}', sessionPolicyArns=arns, proposed=proposed)
     apply, plan = asked(kit, found, stack="vpc"), asked(kit, found, type="Proposed")
     assert isinstance(apply, Grant)
