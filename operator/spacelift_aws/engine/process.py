@@ -167,9 +167,9 @@ class Process:
 
     async def _act(self, executor: Executor) -> None:
         """Act while the Lease is held, where there is one; a replica that waits for it has seen everything already."""
-        if self._elector is not None:
-            await self._elector.acquire()
-        executor.inherit(run for _, run in self._cache.runs.items())
+        # Where nobody has ever held the Lease, nobody may have sent what is still under way.
+        if self._elector is None or await self._elector.acquire():
+            executor.inherit(run for _, run in self._cache.runs.items())
         self._queue.start()
         if self._elector is not None:
             try:

@@ -67,19 +67,21 @@ class Elector:
         self._seen: tuple[str, str] | None = None
         self._seen_at = 0.0
         self._to_release = False
+        self._made_it = False
 
     def leads(self) -> bool:
         """Whether this process may act at this moment."""
         return self._left() > 0
 
-    async def acquire(self) -> None:
-        """Return once the Lease is held."""
+    async def acquire(self) -> bool:
+        """Return once the Lease is held: whether somebody may have held it before."""
         limit = self._timing.renew_within.total_seconds()
         while True:
             if await self._in_time(self._try_to_acquire, limit):
                 break
             await asyncio.sleep(self._timing.retry.total_seconds())
         log.info("%s holds Lease %s", self._identity, self._title)
+        return not self._made_it
 
     async def hold(self) -> None:
         """Renew until cancelled; raises LeaseLostError."""
@@ -173,10 +175,12 @@ class Elector:
         }
         self._to_release = True
         try:
-            return self._holds(await self._kube.create(LEASES, self._namespace, body), asked_at)
+            lease = await self._kube.create(LEASES, self._namespace, body)
         except AlreadyExists:
             # Perhaps our own that was not answered: the next look tells.
             return False
+        self._made_it = True
+        return self._holds(lease, asked_at)
 
     async def _patch(self, version: str, spec: Object) -> Object:
         """With the version that was looked at: of two candidates one succeeds."""

@@ -138,7 +138,7 @@ def test_the_first_candidate_makes_the_lease_and_leads() -> None:
         api = OneLease()
         one = candidate(api)
         assert not one.leads()
-        await one.acquire()
+        assert not await one.acquire()
         assert one.leads()
         assert api.calls == ["get", "create"]
         assert api.lease is not None
@@ -156,7 +156,7 @@ def test_a_silent_holder_is_waited_for_as_long_as_its_record_says_whatever_its_c
         assert api.lease is not None
         api.lease["spec"]["renewTime"] = forged
         two = candidate(api, "two")
-        await two.acquire()
+        assert await two.acquire()
         assert DURATION <= now() <= DURATION + RETRY
         assert api.holder == "two"
         assert api.lease["spec"]["leaseTransitions"] == 1
