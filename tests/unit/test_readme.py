@@ -13,7 +13,7 @@ from spacelift_aws.api.reasons import (
     SucceededReason,
     TrustVerifiedReason,
 )
-from spacelift_aws.settings import Settings
+from spacelift_aws.settings import Settings, WorkerSettings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 REASONS = README.partition("## What the conditions say")[2].partition("\n## ")[0]
@@ -51,15 +51,20 @@ def test_the_other_conditions_reasons_are_named() -> None:
 
 
 def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
-    names = [f"SPACELIFT_AWS_{name.upper()}" for name in Settings.model_fields]
+    names = [f"SPACELIFT_AWS_{name.upper()}" for name in WorkerSettings.model_fields]
     assert sorted(first_column(SETTINGS)) == sorted(names)
+
+
+def test_the_controller_has_none_of_the_workers_settings() -> None:
+    common = first_column(SETTINGS.partition("Of workers alone")[0])
+    assert sorted(common) == sorted(f"SPACELIFT_AWS_{name.upper()}" for name in Settings.model_fields)
 
 
 def test_the_defaults_are_those_of_the_settings() -> None:
     shown = dict(re.findall(r"^\| `(SPACELIFT_AWS_\w+)` \| `([^`]+)` \|", SETTINGS, re.MULTILINE))
-    for name, field in Settings.model_fields.items():
+    for name, field in WorkerSettings.model_fields.items():
         default = field.default
-        if default is None:
+        if default is None or field.default_factory is not None or name == "namespaces":
             assert f"SPACELIFT_AWS_{name.upper()}" not in shown
             continue
         if isinstance(default, timedelta):

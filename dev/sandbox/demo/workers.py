@@ -56,12 +56,12 @@ def _a_run_that_waits(there: Scene, who: Tenant) -> Iterator[Beat]:
     yield Chapter("A Run for a pool that is not there yet")
     given = resources.INTEGRATION_OF_WORKERS.format(role_arn=who.role_arn)
     yield from there.kubectl("apply", *there.here, "-f", "-", given=given)
-    manifest = resources.run(there.stage, "whoami", resources.WHO_AM_I, POOL)
+    manifest = resources.run(there.stage, "plan", resources.WHO_AM_I, POOL)
     yield from there.kubectl("create", *there.here, "-f", "-", given=manifest)
-    run = there.until("Run", "whoami", lambda run: condition(run, "CredentialsIssued").get("reason") == "NoWorker")
+    run = there.until("Run", "plan", lambda run: condition(run, "CredentialsIssued").get("reason") == "NoWorker")
     said = condition(run, "CredentialsIssued")
     yield Check(
-        "Run whoami: it waits, and the controller says for whom",
+        "Run plan: it waits, and the controller says for whom",
         f"{phase_of(run)}, {said.get('reason', 'no reason')}: {said.get('message', '')}",
         (phase_of(run), said.get("reason")) == ("Queued", "NoWorker"),
     )
@@ -100,23 +100,23 @@ def _a_pool(there: Scene, who: Tenant) -> Iterator[Beat]:
 
 def _its_run(there: Scene) -> Iterator[Beat]:
     yield Chapter("The Run goes on by itself")
-    wait = ("--for=condition=Complete", "run/whoami", *there.here, f"--timeout={there.patience:g}s")
+    wait = ("--for=condition=Complete", "run/plan", *there.here, f"--timeout={there.patience:g}s")
     yield from there.kubectl("wait", *wait, check=False)
-    status = (there.get("Run", "whoami") or {}).get("status", {})
+    status = (there.get("Run", "plan") or {}).get("status", {})
     run_id, name = status.get("runId", "none"), str(status.get("podName"))
     arguments = ("logs", f"pod/{name}", *there.here)
     yield Command(("kubectl", *arguments))
     printed = there.ask(*arguments)
     yield Output(printed.stdout + printed.stderr)
     yield Check(
-        f"Run whoami: its container acts in the tenant's account {TENANT}",
+        f"Run plan: its container acts in the tenant's account {TENANT}",
         printed.stdout.strip() or printed.stderr.strip(),
         printed.stdout.startswith(f"arn:aws:sts::{TENANT}:assumed-role/")
         and printed.stdout.strip().endswith(f"/{run_id}"),
     )
-    yield ended(there, "whoami", "Finished", "Finished")
+    yield ended(there, "plan", "Finished", "Finished")
     account = f"system:serviceaccount:{there.namespace}:{SERVICE_ACCOUNT}"
-    yield from nothing_left(there, "whoami", name, "worker", account)
+    yield from nothing_left(there, "plan", name, "worker", account)
     if there.stage.cluster.audit_log is None:
         yield Prose("Nor is it shown that the controller touched none of it; its account could not have made it.")
         return
@@ -125,7 +125,7 @@ def _its_run(there: Scene) -> Iterator[Beat]:
     makers = {event.user for event in touching(entries, name) if event.verb in ("create", "delete")}
     own = [f"{event.verb} {event.resource}" for event in touching(entries, name) if event.user == CONTROLLER]
     yield Check(
-        "Run whoami: the controller touched neither its Secret nor its pod",
+        "Run plan: the controller touched neither its Secret nor its pod",
         ", ".join(own) or "no request of the controller's names one of them",
         not own and account in makers,
     )

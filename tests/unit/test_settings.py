@@ -1,0 +1,94 @@
+"""What the environment may say, and what the command answers where it says something else."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spacelift_aws import __main__ as program
+from spacelift_aws import settings
+from spacelift_aws.settings import Settings, WorkerSettings
+from spacelift_aws.worker.app import worker_charter
+
+COMPLETE = {"SPACELIFT_AWS_INSTALLATION": "acme-prod", "SPACELIFT_AWS_NAMESPACE": "research-workers"}
+
+SetVariables = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def outside_a_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(settings, "_OWN_NAMESPACE", tmp_path / "namespace")
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> SetVariables:
+    def set_all(**given: str) -> None:
+        for name, value in {**COMPLETE, **{f"SPACELIFT_AWS_{key}": value for key, value in given.items()}}.items():
+            monkeypatch.setenv(name, value)
+
+    return set_all
+
+
+def test_a_worker_serves_where_it_lives_unless_told_otherwise(variables: SetVariables) -> None:
+    variables()
+    chosen = WorkerSettings()
+    assert (chosen.pool, chosen.namespaces) == ("default", ())
+    assert worker_charter(chosen).namespaces == ("research-workers",)
+
+
+def test_it_serves_a_list_of_namespaces_and_competes_where_it_lives(variables: SetVariables) -> None:
+    variables(POOL="build", NAMESPACES='["team-1", "team-2"]')
+    charter = worker_charter(WorkerSettings())
+    assert charter.namespaces == ("team-1", "team-2")
+    assert charter.lease is not None
+    assert (charter.lease.namespace, charter.lease.name) == ("research-workers", "spacelift-aws-worker-build")
+
+
+def test_in_a_cluster_it_finds_its_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "namespace").write_text("research-workers\n")
+    monkeypatch.setenv("SPACELIFT_AWS_INSTALLATION", "acme-prod")
+    assert WorkerSettings().namespace == "research-workers"
+
+
+def test_the_controller_needs_no_setting() -> None:
+    assert Settings().installation is None
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ({"NAMESPACES": "team-1"}, "namespaces"),
+        ({"NAMESPACES": '["team-*"]'}, "SPACELIFT_AWS_NAMESPACES: "),
+        ({"NAMESPACES": '["!team"]'}, "SPACELIFT_AWS_NAMESPACES: "),
+        ({"NAMESPACES": '["team", "team"]'}, "SPACELIFT_AWS_NAMESPACES names a namespace twice"),
+        ({"NAMESPACE": "a/../b"}, "SPACELIFT_AWS_NAMESPACE: "),
+        ({"NAMESPACE": ""}, "set SPACELIFT_AWS_NAMESPACE"),
+        ({"POOL": "Build"}, "SPACELIFT_AWS_POOL: "),
+        ({"POOL": "b" * 64}, "SPACELIFT_AWS_POOL: "),
+        ({"INSTALLATION": "a@b"}, "SPACELIFT_AWS_INSTALLATION: "),
+        ({"POOL_SILENT_AFTER": "0"}, "SPACELIFT_AWS_POOL_SILENT_AFTER: "),
+    ],
+)
+def test_a_wrong_setting_is_named_and_ends_the_command(
+    variables: SetVariables, capsys: pytest.CaptureFixture[str], given: dict[str, str], answer: str
+) -> None:
+    variables(**given)
+    assert program.main(["worker"]) == 2
+    said = capsys.readouterr().err
+    assert answer in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("missing", "namespace"), [("SPACELIFT_AWS_INSTALLATION", "w"), ("SPACELIFT_AWS_NAMESPACE", "")]
+)
+def test_what_a_worker_cannot_guess_has_to_be_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str, namespace: str
+) -> None:
+    for name, value in COMPLETE.items():
+        if name != missing:
+            monkeypatch.setenv(name, value)
+    if namespace:
+        monkeypatch.setenv("SPACELIFT_AWS_NAMESPACE", namespace)
+    assert program.main(["worker"]) == 2
+    assert f"set {missing}" in capsys.readouterr().err
