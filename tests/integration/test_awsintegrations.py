@@ -382,8 +382,6 @@ CASES = {
     ),
 }
 
-READY_AT_ONCE = ("True", "NotVerifiable")
-
 
 @pytest.fixture(scope="module")
 def scenes(_stage: Stage) -> Iterator[dict[str, Scene]]:
