@@ -9,6 +9,7 @@ our own writes ─┘
 import asyncio
 import logging
 import os
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -43,12 +44,17 @@ log = logging.getLogger(__name__)
 
 COMPONENT = "spacelift-aws-controller"
 
+RECURSION_LIMIT = 25_000
+"""The API server takes objects of 10,000 levels, and Python's parser counts levels as recursion: with the usual limit
+one such Run would end the watch of all."""
+
 RETRY = 2.0
 """Seconds until a question that start-up depends on is asked again."""
 
 
 def run_controller(settings: Settings) -> None:
     """Run until a signal ends it. Raises what makes going on impossible."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
     asyncio.run(_run(settings))
 
 
