@@ -188,9 +188,6 @@ class Executor:
         body = build_secret(seen.run, seen.run_id, session.credentials)
         try:
             created = await self._put_secret(seen, body)
-        except NotFound:
-            self._view.lost_run(seen.run)  # its namespace is gone, and all that was in it
-            return
         except ApiError as error:
             message = scrubbed(f"The API server refuses the run's Secret: {error.message}", session.credentials)
             self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
@@ -261,8 +258,6 @@ class Executor:
             answer = await self._kube.create(PODS, seen.run.metadata.namespace, body)
         except AlreadyExists:
             await self._meet_pod(seen)
-        except NotFound:
-            self._view.lost_run(seen.run)
         except ApiError as error:
             self._pod_refused(seen, error)
         else:
