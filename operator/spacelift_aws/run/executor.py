@@ -317,18 +317,19 @@ class Executor:
         except Conflict:
             await self._look_at_run(run)
             return
-        except Invalid:
+        except Invalid as error:
             # A terminal phase that was written meanwhile is not left again; anything else is worth a complaint.
             if not await self._look_at_run(run):
+                words = f"The Run's status cannot be written: {error.message}. It would say: {wanted.message}"
+                self._recorder.event(_regarding(run), "Warning", "StatusRefused", words)
                 raise
             return
         except NotFound:
             self._view.lost_run(run)
             return
         self._view.saw_run(Run.model_validate(body))
-        regarding = Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
         for event in status.events(run.status, wanted, warning):
-            self._recorder.event(regarding, event.type, event.reason, event.message)
+            self._recorder.event(_regarding(run), event.type, event.reason, event.message)
 
     async def _look_at_run(self, run: Run) -> bool:
         """Somebody wrote first, perhaps the Run's end: decide anew on what there is now; False if it is the same."""
@@ -387,6 +388,10 @@ def scrubbed(message: str, credentials: Credentials) -> str:
         encoded = base64.b64encode(value.encode()).decode()
         message = message.replace(value, "*****").replace(encoded, "*****")
     return message
+
+
+def _regarding(run: Run) -> Regarding:
+    return Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
 
 
 def _leftover(run: Run) -> Leftover:
