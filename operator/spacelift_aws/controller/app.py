@@ -9,6 +9,7 @@ our own writes ─┘
 import asyncio
 import logging
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,15 +60,25 @@ def run_controller(settings: Settings) -> None:
 
 
 async def _run(settings: Settings) -> None:
+    before = asyncio.all_tasks()
     controller = Controller(settings, await asyncio.to_thread(load_configuration))
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=handlers.registry_for(controller, controller.kinds),
         settings=handlers.settings(),
-        stop_flag=controller.died,
+        stop_flag=controller.ending,
         clusterwide=True,
         standalone=True,
         liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz" if settings.health_port else None,
     )
+    # In place of Kopf's own handlers, which do not tell us that the end was asked for.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, controller.end)
+    try:
+        await kopf.run_tasks(tasks, ignored=before)
+    except Exception:
+        if not controller.asked_to_end:
+            raise
+        log.warning("something went wrong while the controller ended", exc_info=True)
     controller.raise_what_died()
 
 
@@ -96,8 +107,14 @@ class Controller:
         self._relister = Relister(self._kube, self.kinds, settings.relist_every)
         self._tasks: list[asyncio.Task[None]] = []
         self._parts: _Parts | None = None
-        self.died = asyncio.Event()
-        """Set when a task ended that never should: without it the process would go on as a living dead."""
+        self.ending = asyncio.Event()
+        """Set when a signal came, or a task ended that never should: a process that went on would be a living dead."""
+        self.asked_to_end = False
+
+    def end(self) -> None:
+        """End soon, because somebody wants it."""
+        self.asked_to_end = True
+        self.ending.set()
 
     async def login(self) -> Connection:
         """A session for Kopf and for us; Kopf closes it and asks for another when the server says 401."""
@@ -118,7 +135,7 @@ class Controller:
             raise
         for work in (self._recorder.run(), self._work()):
             task = asyncio.create_task(work)
-            task.add_done_callback(lambda _: self.died.set())
+            task.add_done_callback(lambda _: self.ending.set())
             self._tasks.append(task)
 
     async def stop(self) -> None:
