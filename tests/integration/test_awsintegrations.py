@@ -777,10 +777,14 @@ def test_what_cannot_be_asked_leaves_the_verdict_and_is_told(scene: Scene) -> No
 def test_any_new_value_of_the_annotation_verifies(scene: Scene) -> None:
     for number, value in enumerate(["a", "b", "a"], start=2):
         verify_now(scene, value)
-        eventually(lambda number=number: len(rounds(scene)) == number, f"round {number}")
+        eventually(partial(_has_rounds, scene, number), f"round {number}")
     wait_for(scene, lambda body: body and body["status"]["probes"][0]["requestId"] == rounds(scene)[-1].request_id)
     verify_now(scene, "a")
     stay(lambda: len(rounds(scene)) == 4, "the same value asks for nothing")
+
+
+def _has_rounds(scene: Scene, count: int) -> bool:
+    return len(rounds(scene)) == count
 
 
 def stay(holds: Callable[[], object], what: str, seconds: float = 1.0) -> None:
