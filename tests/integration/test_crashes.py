@@ -212,7 +212,7 @@ def test_a_controller_that_finds_no_definitions_says_so_and_waits(stage: Stage, 
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
             assert json.load(answer)["alive"]["ready"] is True
     finally:
-        assert early.process.stop(grace=5) == 0, early.logs
+        assert early.process.stop(grace=20) == 0, early.logs
 
 
 def test_a_controller_of_which_a_part_dies_ends(stage: Stage, api: ApiProxy) -> None:
