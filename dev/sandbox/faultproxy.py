@@ -64,6 +64,8 @@ class FaultProxy:
         """``caller_arn`` tells whose an access key is, for the text of a denial; sessions are learnt in passing."""
         self.upstream = upstream.rstrip("/")
         self.endpoint = ""
+        self.overhear: Callable[[bytes], None] | None = None
+        """Hears every answer as it is, secrets included: for who wants to find out where they turn up."""
         self._caller_arn = caller_arn
         self._sessions: dict[str, str] = {}
         self._rules: tuple[Rule, ...] = ()
@@ -242,6 +244,8 @@ class FaultProxy:
             self._sessions[session[1].decode()] = session[2].decode()
         code = _CODE.search(body) if status is not None and status >= 400 else None
         request_id = _REQUEST_ID.search(body)
+        if self.overhear is not None:
+            self.overhear(body)
         call = Call(
             action=request.action,
             parameters=request.parameters,

@@ -26,6 +26,13 @@ def _stage() -> Iterator[Stage]:
     with set_stage(SETTINGS) as stage:
         stage.controller.start()
         yield stage
+        forbidden = [
+            f"{event.verb} {event.uri}"
+            for event in stage.cluster.audit_events()
+            if event.user == f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
+            and event.raw.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
+        ]
+        assert forbidden == [], "the controller needs a permission that it does not have"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -381,8 +382,6 @@ CASES = {
         {"generateCredentialsInWorker": True, "roleArn": None},
     ),
 }
-
-READY_AT_ONCE = ("True", "NotVerifiable")
 
 
 @pytest.fixture(scope="module")
@@ -779,10 +778,14 @@ def test_what_cannot_be_asked_leaves_the_verdict_and_is_told(scene: Scene) -> No
 def test_any_new_value_of_the_annotation_verifies(scene: Scene) -> None:
     for number, value in enumerate(["a", "b", "a"], start=2):
         verify_now(scene, value)
-        eventually(lambda number=number: len(rounds(scene)) == number, f"round {number}")
+        eventually(partial(_has_rounds, scene, number), f"round {number}")
     wait_for(scene, lambda body: body and body["status"]["probes"][0]["requestId"] == rounds(scene)[-1].request_id)
     verify_now(scene, "a")
     stay(lambda: len(rounds(scene)) == 4, "the same value asks for nothing")
+
+
+def _has_rounds(scene: Scene, count: int) -> bool:
+    return len(rounds(scene)) == count
 
 
 def stay(holds: Callable[[], object], what: str, seconds: float = 1.0) -> None:
@@ -839,9 +842,10 @@ def test_a_forged_status_issues_nothing(stage: Stage, namespace: str) -> None:
 
 def test_after_a_restart_nothing_is_believed_and_what_runs_wait_for_goes_first(scene: Scene) -> None:
     stage, namespace = scene.stage, scene.namespace
-    others = [Scene(stage, namespace, f"other-{number}", f"{namespace}-other") for number in range(40)]
-    stage.role(stage.trust(f"{INSTALLATION}@{namespace}@*", operator="StringLike"), others[0].role_name)
+    # By name they all come before the one that a Run waits for.
+    others = [Scene(stage, namespace, f"other-{number}", f"{namespace}-{number}") for number in range(40)]
     for other in others:
+        stage.role(stage.trust(other.external_id), other.role_name)
         stage.integration(namespace, other.name, roleArn=other.role_arn)
     forged = Scene(stage, namespace, "forged", f"{namespace}-forged")
     stage.role(stage.trust("somebody@else"), forged.role_name)
@@ -872,7 +876,8 @@ def test_after_a_restart_nothing_is_believed_and_what_runs_wait_for_goes_first(s
         "trust-probe-other-installation",
     ]
     assert mine[4].session_name == done["status"]["runId"]
-    of_others = [call for call in calls if call.role_arn == others[0].role_arn]
+    arns = {other.role_arn for other in others}
+    of_others = [call for call in calls if call.role_arn in arns]
     assert len([call for call in of_others if call.finished < mine[3].started]) < len(others), "it did not go first"
 
     gone = wait_for(forged, lambda body: not is_ready(body))
@@ -928,13 +933,14 @@ def test_without_an_identity_verdicts_stay_and_say_so(scene: Scene) -> None:
 
 
 def test_many_broken_integrations_of_one_tenant_delay_no_other(stage: Stage, namespace: str) -> None:
-    """Sixty of them, each answered late: one after another they would take half a minute."""
+    """Sixty of them, answered late, each with a Run that waits for it: they would take ten seconds by themselves."""
     broken = [Scene(stage, namespace, f"broken-{number}", f"{namespace}-{number}") for number in range(60)]
     slow = {scene.role_arn for scene in broken}
     for arn in slow:
         stage.proxy.add(Rule(Match(role_arn=arn), delay=0.5))
     for scene in broken:
         stage.integration(namespace, scene.name, roleArn=scene.role_arn)
+        stage.run(namespace, integration=scene.name)
     good = Scene(stage, stage.namespace(), "prod", f"{namespace}-good")
     stage.role(stage.trust(good.external_id), good.role_name)
     stage.integration(good.namespace, roleArn=good.role_arn)
@@ -942,5 +948,5 @@ def test_many_broken_integrations_of_one_tenant_delay_no_other(stage: Stage, nam
     finish(good, stage.run(good.namespace))
     taken = time.monotonic() - started
     judged = {call.role_arn for call in stage.proxy.calls if call.role_arn in slow}
+    # Counted and not timed: a busy machine slows both sides alike.
     assert len(judged) < len(broken), f"the others were all served first, in {taken:.1f} s"
-    assert taken < 6

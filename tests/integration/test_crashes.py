@@ -1,10 +1,13 @@
 """The controller is killed with Runs at every stage, things happen while it is away, and a new one takes over."""
 
+import json
+import socket
+import urllib.request
 from dataclasses import dataclass, field
 
 import pytest
 
-from sandbox.apiproxy import ApiProxy, Fault, Hold, Lose
+from sandbox.apiproxy import ApiProxy, Deafen, Fault, Hold, Lose, Refuse
 from sandbox.controller import Controller
 from sandbox.faults import Match, Rule
 from sandbox.objects import Object, condition
@@ -194,3 +197,29 @@ def test_a_signal_ends_the_controller_at_once_and_well(stage: Stage, api: ApiPro
     assert "Traceback" not in stage.controller.logs
     stage.controller.start()
     assert scene.ended("stop")["status"]["phase"] == "Finished"
+
+
+def test_a_controller_that_finds_no_definitions_says_so_and_waits(stage: Stage, api: ApiProxy) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    early = Controller(stage.cluster, stage.controller.environment, "early")
+    with api.fault(Fault("GET", "/apis/aws.spacelift.io/v1beta1", Refuse(404, "NotFound"))):
+        early.start({"SPACELIFT_AWS_HEALTH_PORT": str(port)}, wait=False)
+        wait_until(lambda: "apply the CRDs" in early.logs, timeout=20, what="a word about the definitions")
+    try:
+        wait_until(lambda: "ready as installation" in early.logs, timeout=20, what="the controller to go on")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            assert json.load(answer)["alive"]["ready"] is True
+    finally:
+        assert early.process.stop(grace=20) == 0, early.logs
+
+
+def test_a_controller_of_which_a_part_dies_ends(stage: Stage, api: ApiProxy) -> None:
+    broken = Controller(stage.cluster, stage.controller.environment, "broken")
+    # A list that is none: no code is prepared for that.
+    with api.fault(Fault("GET", "/api/v1/namespaces", Deafen(200))):
+        broken.start(wait=False)
+        wait_until(lambda: broken.process.exit_code() is not None, timeout=20, what="the end")
+    assert broken.process.exit_code() == 1
+    assert "the controller cannot go on" in broken.logs

@@ -78,12 +78,13 @@ def test_a_run_deleted_in_a_gap_of_the_watch_takes_its_secret_along(
 def test_a_run_made_anew_in_a_gap_is_another_run(stage: Stage, api: ApiProxy, namespace: str) -> None:
     name = running(stage, namespace)
     first = child(stage, namespace, name)
-    with api.gap(RUNS):
-        wait_until(lambda: api.watches(RUNS) == 1, timeout=10, what="the watch's return")
-        stage.objects.delete("Run", namespace, name, propagationPolicy="Orphan")
-        stage.objects.wait("Run", namespace, name, lambda run: run is None)
-        stage.run(namespace, "aws sts get-caller-identity", name=name)
-    stage.objects.wait("Secret", namespace, first, lambda body: body is None, timeout=6)
+    with api.gap(PODS):
+        with api.gap(RUNS):
+            wait_until(lambda: api.watches(RUNS) == 1, timeout=10, what="the watch's return")
+            stage.objects.delete("Run", namespace, name, propagationPolicy="Orphan")
+            stage.objects.wait("Run", namespace, name, lambda run: run is None)
+            stage.run(namespace, "aws sts get-caller-identity", name=name)
+        stage.objects.wait("Secret", namespace, first, lambda body: body is None, timeout=6)
     assert stage.objects.wait("Run", namespace, name, complete)["status"]["phase"] == "Finished"
     assert child(stage, namespace, name) != first
     assert secrets(stage, namespace) == []

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import kopf
 
 from spacelift_aws.engine.kinds import Kind
+from spacelift_aws.engine.storages import NoDiffBase, NoProgress
 from spacelift_aws.kube.client import PAGE
 from spacelift_aws.kube.session import Connection
 from spacelift_aws.names import LABEL_RUN_ID
@@ -66,6 +67,8 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True  # the kinds are fixed: no watch on CRDs and namespaces of Kopf's own
     chosen.peering.standalone = True
     chosen.posting.enabled = False  # Events are written by our recorder, which aggregates
+    chosen.persistence.progress_storage = NoProgress()
+    chosen.persistence.diffbase_storage = NoDiffBase()
     chosen.queueing.idle_timeout = 0.2  # memory of a worker that Kopf keeps per object
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5

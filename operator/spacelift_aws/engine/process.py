@@ -9,7 +9,9 @@ our own writes ─┘
 import asyncio
 import logging
 import os
+import signal
 import socket
+import sys
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -48,26 +50,41 @@ log = logging.getLogger(__name__)
 KINDS = 3
 """What is watched in each namespace where a process acts in given ones."""
 
+RECURSION_LIMIT = 25_000
+"""The API server takes objects of 10,000 levels, and Python's parser counts levels as recursion: with the usual limit
+one such Run would end the watch of all."""
+
 RETRY = 2.0
 """Seconds until a question that start-up depends on is asked again."""
 
 
 def run(settings: Settings, charter: Charter) -> None:
     """Run until a signal ends it. Raises what makes going on impossible."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
     asyncio.run(_run(settings, charter))
 
 
 async def _run(settings: Settings, charter: Charter) -> None:
+    before = asyncio.all_tasks()
     process = Process(settings, charter, await asyncio.to_thread(load_configuration))
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=handlers.registry_for(process, process.kinds),
         settings=handlers.settings(),
-        stop_flag=process.died,
+        stop_flag=process.ending,
         clusterwide=not charter.namespaces,
         namespaces=charter.namespaces,
         standalone=True,
         liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz" if settings.health_port else None,
     )
+    # In place of Kopf's own handlers, which do not tell us that the end was asked for.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, process.end)
+    running = asyncio.create_task(kopf.run_tasks(tasks, ignored=before))
+    # Kopf goes on to wait five seconds for tasks of its own that nobody ends; all that counts has stopped by then.
+    stopped = asyncio.create_task(process.stopped.wait())
+    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if running.done() and running.exception() is not None and not process.asked_to_end:
+        running.result()
     process.raise_what_died()
 
 
@@ -100,8 +117,15 @@ class Process:
         self._relister = Relister(self._kube, self.kinds, charter.namespaces, settings.relist_every)
         self._tasks: list[asyncio.Task[None]] = []
         self._parts: _Parts | None = None
-        self.died = asyncio.Event()
-        """Set when a task ended that never should: without it the process would go on as a living dead."""
+        self.ending = asyncio.Event()
+        """Set when a signal came, or a task ended that never should: a process that went on would be a living dead."""
+        self.stopped = asyncio.Event()
+        self.asked_to_end = False
+
+    def end(self) -> None:
+        """End soon, because somebody wants it."""
+        self.asked_to_end = True
+        self.ending.set()
 
     async def login(self) -> Connection:
         """A session for Kopf and for us; Kopf closes it and asks for another when the server says 401."""
@@ -122,7 +146,7 @@ class Process:
             raise
         for work in (self._recorder.run(), self._work()):
             task = asyncio.create_task(work)
-            task.add_done_callback(lambda _: self.died.set())
+            task.add_done_callback(lambda _: self.ending.set())
             self._tasks.append(task)
 
     async def stop(self) -> None:
@@ -135,6 +159,7 @@ class Process:
             await self._elector.release()
         if self._parts is not None:
             self._parts.sts.close()
+        self.stopped.set()
 
     def raise_what_died(self) -> None:
         """Raise what ended a task that never should end."""

@@ -5,6 +5,7 @@ The write path of a Run is five calls, so this is what the operator's throughput
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from enum import Enum
 from typing import Any
@@ -170,18 +171,26 @@ class Kube:
                 ) as response:
                     if response.status >= 400:
                         raise api_error(response.status, await _status_body(response), _retry_after(response))
-                    answer: Object = orjson.loads(await response.read())
-                    return answer
+                    return _parsed(await response.read())
             # `from None`: an aiohttp error holds the request, a JSON error the document.
             except _NOT_SENT as error:
                 raise NotNow(f"{method} {path}: no connection ({type(error).__name__})") from None
-            except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+            except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
                 raise Unanswered(f"{method} {path}: {type(error).__name__}") from None
             except RuntimeError:
                 # Kopf closes the session under our feet when its own call is answered with 401.
                 if not connection.http.closed:
                     raise
                 raise Unanswered(f"{method} {path}: the session was closed") from None
+
+
+def _parsed(document: bytes) -> Object:
+    """A JSON document. One too deep for the fast parser is left to the other, or one object would end every list."""
+    try:
+        answer: Object = orjson.loads(document)
+    except orjson.JSONDecodeError:
+        answer = json.loads(document)
+    return answer
 
 
 async def _status_body(response: aiohttp.ClientResponse) -> Mapping[str, Any]:

@@ -66,6 +66,9 @@ def api_error(status: int, body: Mapping[str, Any], retry_after: float | None) -
     message = str(body.get("message") or "no explanation given")
     details = body.get("details") or {}
     causes = tuple(str(cause.get("reason") or "") for cause in details.get("causes") or ())
+    if "request is too large" in message:
+        # etcd's limit of 1.5 MiB an object, which the API server passes on as a failure of its own.
+        return Invalid(status, reason, message, causes=causes)
     if status >= 500 or status in (401, 429):
         passing = (Unanswered if status >= 500 else NotNow)(f"the API server answered {status} {reason}".rstrip())
         passing.retry_after = retry_after

@@ -221,9 +221,6 @@ class Executor:
         body = build_secret(seen.run, seen.run_id, session.credentials)
         try:
             created = await self._put_secret(seen, body)
-        except NotFound:
-            self._view.lost_run(seen.run)  # its namespace is gone, and all that was in it
-            return
         except ApiError as error:
             message = scrubbed(f"The API server refuses the run's Secret: {error.message}", session.credentials)
             self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
@@ -294,8 +291,6 @@ class Executor:
             answer = await self._kube.create(PODS, seen.run.metadata.namespace, body)
         except AlreadyExists:
             await self._meet_pod(seen)
-        except NotFound:
-            self._view.lost_run(seen.run)
         except ApiError as error:
             self._pod_refused(seen, error)
         else:
@@ -355,18 +350,19 @@ class Executor:
         except Conflict:
             await self._look_at_run(run)
             return
-        except Invalid:
+        except Invalid as error:
             # A terminal phase that was written meanwhile is not left again; anything else is worth a complaint.
             if not await self._look_at_run(run):
+                words = f"The Run's status cannot be written: {error.message}. It would say: {wanted.message}"
+                self._recorder.event(_regarding(run), "Warning", "StatusRefused", words)
                 raise
             return
         except NotFound:
             self._view.lost_run(run)
             return
         self._view.saw_run(Run.model_validate(body))
-        regarding = Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
         for event in status.events(run.status, wanted, warning):
-            self._recorder.event(regarding, event.type, event.reason, event.message)
+            self._recorder.event(_regarding(run), event.type, event.reason, event.message)
 
     async def _look_at_run(self, run: Run) -> bool:
         """Somebody wrote first, perhaps the Run's end: decide anew on what there is now; False if it is the same."""
@@ -425,6 +421,10 @@ def scrubbed(message: str, credentials: Credentials) -> str:
         encoded = base64.b64encode(value.encode()).decode()
         message = message.replace(value, "*****").replace(encoded, "*****")
     return message
+
+
+def _regarding(run: Run) -> Regarding:
+    return Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
 
 
 def _leftover(run: Run) -> Leftover:

@@ -1,5 +1,6 @@
 """What a template may not contain, each refusal a sentence that names the place."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
@@ -10,6 +11,9 @@ CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECUR
 
 _SECRET_REFERENCES = ("secretRef", "secretKeyRef", "secret", "nodePublishSecretRef", "imagePullSecrets")
 """Keys of mappings, or of lists of them, that refer to a Secret by `name`; `secretName` does so by itself."""
+
+LARGEST = 1_000_000
+"""Bytes of a pod's spec: two thirds of what etcd takes, so that the pod, which is larger, and the status fit too."""
 
 MAX_DEPTH = 50
 """Levels of a pod's spec that are looked through: it has less than twenty."""
@@ -40,6 +44,9 @@ def _refusals(spec: RunSpec, own_account: str | None) -> Iterator[str]:
     yield from _containers_named(spec, pod)
     yield from _variables(pod)
     yield from _secrets(pod)
+    size = len(json.dumps(pod))
+    if size > LARGEST:
+        yield f"template.spec: {size:,} bytes are more than {LARGEST:,}; the run's pod and status need room as well."
     yield from _own_metadata(spec)
     yield from _restarts(spec, pod)
     account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"

@@ -105,12 +105,8 @@ def test_a_plain_request_carries_no_more_than_it_must(kit: Any) -> None:
 def test_a_request_carries_what_the_integration_asks_for(kit: Any) -> None:
     arns = ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
     proposed = {"sessionPolicy": '{"plan": 1}'}
-    spec: dict[str, Any] = {
-        "tagAssumeRole": True,
-        "sourceIdentity": True,
-        "region": "eu-central-1",
-        "durationSeconds": 900,
-    }
+    more = {"region": "eu-central-1", "durationSeconds": 900}
+    spec: dict[str, Any] = {"tagAssumeRole": True, "sourceIdentity": True, **more}
     found = integration(**spec, sessionPolicy='{"all": 1}', sessionPolicyArns=arns, proposed=proposed)
     apply, plan = asked(kit, found, stack="vpc"), asked(kit, found, type="Proposed")
     assert isinstance(apply, Grant)

@@ -1,0 +1,333 @@
+"""The executor against an API server, an STS and a clock that do as they are told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from spacelift_aws.api.run import Phase, Run
+from spacelift_aws.aws.errors import Failure, StsError
+from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Session
+from spacelift_aws.kube.client import Deletion
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Unanswered
+from spacelift_aws.kube.recorder import Regarding
+from spacelift_aws.kube.resources import Resource
+from spacelift_aws.run.executor import Executor, scrubbed
+from spacelift_aws.run.observed import Grant, Limits, Refusal
+from spacelift_aws.run.pods import Pod, parse_pod
+from spacelift_aws.run.ports import Leftover, ObjectKey
+
+KEY = ("team", "plan")
+CREDENTIALS = ("ASIAEXAMPLE", "very/secret+key", "a-very-long-session-token==")
+
+
+@dataclass
+class FakeWorld:
+    """What was seen, and what was told: the executor's view."""
+
+    runs: dict[ObjectKey, Run] = field(default_factory=dict)
+    pod: Pod | None = None
+    left: list[Leftover] = field(default_factory=list)
+
+    def run(self, key: ObjectKey) -> Run | None:
+        return self.runs.get(key)
+
+    def pod_of(self, run: Run) -> Pod | None:
+        return self.pod
+
+    def saw_run(self, run: Run) -> None:
+        self.runs[run.metadata.namespace, run.metadata.name] = run
+
+    def lost_run(self, run: Run) -> None:
+        self.runs.pop((run.metadata.namespace, run.metadata.name), None)
+
+    def saw_pod(self, pod: Pod) -> None:
+        self.pod = pod
+
+    def lost_pod(self, pod: Pod) -> None:
+        self.pod = replace(pod, gone=True)
+
+    def left_behind(self, leftover: Leftover) -> None:
+        self.left.append(leftover)
+
+
+@dataclass
+class FakePolicy:
+    role: str
+    denials: int = 0
+
+    def serves(self, run: Run, pod: Pod | None) -> bool:
+        return True
+
+    def grant(self, run: Run, run_id: str) -> Grant | Refusal:
+        return Grant(AssumeRoleRequest(self.role, run_id, "ext", 3600))
+
+    def patience(self, run: Run) -> timedelta:
+        return timedelta(0)
+
+    def region(self, run: Run) -> str | None:
+        return "eu-west-1"
+
+    def denied(self, run: Run) -> None:
+        self.denials += 1
+
+
+class FakeRecorder:
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def event(self, regarding: Regarding, type_: str, reason: str, message: str) -> None:
+        self.messages.append(message)
+
+
+class Scene:
+    """One Run. `kube` is itself: what was asked of the API server is in `asked`, `fails` says what goes wrong."""
+
+    def __init__(self, kit: Any) -> None:
+        self.kit = kit
+        self.now: datetime = kit.at(1)
+        self.world, self.policy, self.recorder = FakeWorld(), FakePolicy(kit.role), FakeRecorder()
+        self.world.saw_run(kit.run())
+        self.asked: list[str] = []
+        self.fails: dict[str, list[Exception]] = {}
+        self.secret = False
+        self.held = False
+        self.stored: dict[str, Any] = kit.run().model_dump(by_alias=True, exclude_none=True, mode="json")
+        self.foreign: dict[str, Any] | None = None
+        self.sessions = 0
+        self.meanwhile: Callable[[str], None] = lambda _: None
+        self.executor = Executor(
+            name="controller",
+            view=self.world,
+            policy=self.policy,
+            kube=self,  # type: ignore[arg-type]
+            sts=self,
+            recorder=self.recorder,  # type: ignore[arg-type]
+            limits=Limits(),
+            clock=lambda: self.now,
+        )
+
+    async def go(self) -> float | None:
+        return await self.executor.reconcile(KEY)
+
+    async def go_on(self, seconds: float) -> float | None:
+        self.now += timedelta(seconds=seconds)
+        return await self.go()
+
+    @property
+    def run(self) -> Run:
+        return self.world.runs[KEY]
+
+    def stop(self) -> None:
+        self.stored["spec"]["stop"] = True
+        self.world.saw_run(self.run.model_copy(update={"spec": self.run.spec.model_copy(update={"stop": True})}))
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        self.meanwhile(what)
+        if self.fails.get(what):
+            raise self.fails[what].pop(0)
+
+    # What STS does
+
+    async def assume_role(self, request: AssumeRoleRequest, lane: str) -> Session:
+        self._ask("assume")
+        self.sessions += 1
+        key, secret, token = CREDENTIALS
+        return Session(Credentials(key, secret, token, self.now + timedelta(hours=1)), "arn", "request", None)
+
+    # What the API server does
+
+    async def create_secret(self, namespace: str, body: dict[str, Any]) -> None:
+        self._ask("create secret")
+        if self.secret:
+            raise AlreadyExists(409, "AlreadyExists", "there is one")
+        self.secret = True
+
+    async def delete_secret(self, namespace: str, name: str) -> Deletion:
+        self._ask("delete secret")
+        if self.held:
+            return Deletion.HELD
+        self.secret = False
+        return Deletion.GONE
+
+    async def create(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        self._ask("create pod")
+        if self.foreign is not None:
+            raise AlreadyExists(409, "AlreadyExists", "there is one")
+        return dict(self.kit.pod_body())
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        self._ask(f"delete {resource.kind.lower()}")
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        self._ask(f"get {resource.kind.lower()}")
+        if resource.kind == "Run":
+            return self.stored
+        if self.foreign is None:
+            raise NotFound(404, "NotFound", "no pod")
+        return self.foreign
+
+    async def patch_status(
+        self, resource: Resource, namespace: str, name: str, status: dict[str, Any], *, resource_version: str
+    ) -> dict[str, Any]:
+        self._ask("patch status")
+        self.stored["status"] = {**self.stored.get("status", {}), **{k: v for k, v in status.items() if v is not None}}
+        self.stored["metadata"]["resourceVersion"] = str(int(self.stored["metadata"]["resourceVersion"]) + 1)
+        return self.stored
+
+
+@pytest.fixture
+def scene(kit: Any) -> Scene:
+    return Scene(kit)
+
+
+async def test_the_way_to_the_pod_is_three_calls(scene: Scene) -> None:
+    await scene.go()
+    assert scene.asked == ["assume", "create secret", "create pod"]
+
+
+async def test_a_secret_that_is_there_is_replaced_with_the_same_session(scene: Scene) -> None:
+    scene.secret = True
+    await scene.go()
+    assert scene.asked == ["assume", "create secret", "delete secret", "create secret", "create pod"]
+    assert scene.sessions == 1
+
+
+async def test_a_secret_that_a_finalizer_holds_is_said_to_be_held(scene: Scene) -> None:
+    scene.secret = scene.held = True
+    await scene.go()
+    assert "create pod" not in scene.asked
+    assert "finalizer" in (scene.run.status.message or "")
+
+
+async def test_a_pod_of_another_owner_is_not_adopted(scene: Scene) -> None:
+    owner = {"kind": "Run", "name": "other", "uid": "other", "controller": True}
+    scene.foreign = scene.kit.pod_body(metadata={"ownerReferences": [owner]})
+    await scene.go()
+    assert scene.world.pod is None
+    assert "not this Run's" in (scene.run.status.message or "")
+    assert not scene.secret, "a Run that waits keeps no credentials"
+
+
+async def test_a_pod_of_its_own_is_taken_up_again(scene: Scene) -> None:
+    scene.foreign = scene.kit.pod_body()
+    await scene.go()
+    assert scene.world.pod is not None
+
+
+async def test_an_unanswered_creation_is_deleted_until_it_can_no_longer_arrive(scene: Scene) -> None:
+    scene.fails["create secret"] = [Unanswered("lost")]
+    await scene.go()
+    scene.stop()
+    began, deletions = scene.now, 0
+    while not scene.run.status.phase.terminal:
+        before = scene.asked.count("delete secret")
+        again = await scene.go_on(5)
+        deletions += scene.asked.count("delete secret") - before
+        assert scene.now - began < timedelta(minutes=3)
+        assert again is not None or scene.run.status.phase.terminal
+    assert scene.run.status.phase is Phase.STOPPED
+    assert scene.now - began >= Limits().creation_in_doubt
+    assert deletions >= 6
+    assert scene.asked[-2:] == ["delete secret", "patch status"]
+
+
+async def test_what_an_earlier_process_may_have_sent_is_in_doubt(scene: Scene) -> None:
+    scene.executor.inherit([scene.run])
+    scene.stop()
+    await scene.go()
+    assert not scene.run.status.phase.terminal
+    await scene.go_on(61)
+    assert scene.run.status.phase is Phase.STOPPED
+
+
+async def test_a_status_written_by_another_is_looked_at(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    scene.fails["patch status"] = [Conflict(409, "Conflict", "modified")]
+    scene.stored["status"] = {"phase": "Finished"}
+    scene.stored["metadata"]["resourceVersion"] = "7"
+    await scene.go()
+    assert scene.asked[3:5] == ["patch status", "get run"]
+    assert "delete pod" in scene.asked
+    assert not scene.secret
+
+
+async def test_a_status_that_is_refused_for_no_reason_that_shows_is_an_error(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    scene.fails["patch status"] = [Invalid(422, "Invalid", "no")]
+    with pytest.raises(Invalid):
+        await scene.go()
+
+
+async def test_a_run_that_is_gone_at_the_first_status_is_left_to_be_cleaned(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    run = scene.run
+    scene.fails["patch status"] = [NotFound(404, "NotFound", "no run")]
+    await scene.go()
+    assert KEY not in scene.world.runs
+    leftover = scene.executor.leftover_of(run)
+    assert leftover is not None
+    assert await scene.executor.clean(leftover, scene.world.pod) is None
+    assert scene.asked[-2:] == ["delete pod", "delete secret"]
+    assert not scene.secret
+
+
+async def test_a_secret_that_comes_to_be_after_its_run_went_is_left_behind(scene: Scene) -> None:
+    run = scene.run
+    scene.meanwhile = lambda what: scene.world.lost_run(run) if what == "create secret" else None
+    await scene.go()
+    assert scene.world.left == [Leftover("team", scene.kit.run_id, "plan")]
+
+
+async def test_the_pod_of_another_hand_is_not_cleaned_away(scene: Scene) -> None:
+    pod = parse_pod(scene.kit.pod_body(metadata={"labels": {}}))
+    await scene.executor.clean(Leftover("team", scene.kit.run_id, "plan"), pod)
+    assert scene.asked == ["delete secret"]
+
+
+async def test_a_session_that_comes_after_stop_is_dropped(scene: Scene) -> None:
+    scene.meanwhile = lambda what: scene.stop() if what == "assume" else None
+    await scene.go()
+    assert "create secret" not in scene.asked
+    assert scene.run.status.phase is Phase.STOPPED
+
+
+async def test_a_refusal_that_quotes_credentials_is_scrubbed(scene: Scene) -> None:
+    _, secret, token = CREDENTIALS
+    scene.fails["create secret"] = [Forbidden(403, "Forbidden", f"policy denies {secret} and {token}")]
+    await scene.go()
+    said = scene.run.model_dump_json() + "".join(scene.recorder.messages)
+    assert "policy denies ***** and *****" in said
+    assert secret not in said
+    assert token not in said
+
+
+def test_encoded_values_are_scrubbed_too() -> None:
+    credentials = Credentials(*CREDENTIALS, datetime(2026, 1, 1))
+    assert scrubbed("dmVyeS9zZWNyZXQra2V5 and ASIAEXAMPLE", credentials) == "***** and ASIAEXAMPLE"
+
+
+@pytest.mark.parametrize("refusal", [ApiError(404, "NotFound", "webhook"), NotFound(404, "NotFound", "webhook")])
+async def test_a_webhook_that_answers_404_loses_no_run(scene: Scene, refusal: Exception) -> None:
+    scene.fails["create pod"] = [refusal]
+    await scene.go()
+    assert "webhook" in (scene.run.status.message or "")
+
+
+async def test_throttling_delays_and_denial_asks_for_trust_to_be_verified(scene: Scene) -> None:
+    scene.fails["assume"] = [
+        StsError(Failure.RETRYING, "Throttling", "Rate exceeded", None),
+        StsError(Failure.ACCESS_DENIED, "AccessDenied", "no", None),
+    ]
+    assert (await scene.go() or 0) > 0
+    assert scene.policy.denials == 0
+    await scene.go_on(5)
+    assert scene.policy.denials == 1
+    await scene.go_on(10)
+    assert scene.world.pod is not None
