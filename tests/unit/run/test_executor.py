@@ -57,6 +57,7 @@ class FakeWorld:
 class FakePolicy:
     role: str
     denials: int = 0
+    voice: str = ""
 
     def serves(self, run: Run, pod: Pod | None) -> bool:
         return True
@@ -64,7 +65,13 @@ class FakePolicy:
     def grant(self, run: Run, run_id: str) -> Grant | Refusal:
         return Grant(AssumeRoleRequest(self.role, run_id, "ext", 3600))
 
-    def patience(self, run: Run) -> timedelta:
+    def elsewhere(self, run: Run) -> bool:
+        return False
+
+    def own_account(self, run: Run) -> str | None:
+        return None
+
+    def patience(self, run: Run, pod: Pod | None) -> timedelta:
         return timedelta(0)
 
     def region(self, run: Run) -> str | None:
