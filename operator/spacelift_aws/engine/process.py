@@ -59,9 +59,10 @@ RETRY = 2.0
 
 
 def run(settings: Settings, charter: Charter) -> None:
-    """Run until a signal ends it. Raises what makes going on impossible."""
+    """Run until a signal ends it; the process has to end with it. Raises what makes going on impossible."""
     sys.setrecursionlimit(RECURSION_LIMIT)
-    asyncio.run(_run(settings, charter))
+    # Not `asyncio.run`: it would close what Kopf leaves open, in an order that Kopf's generators do not bear.
+    asyncio.new_event_loop().run_until_complete(_run(settings, charter))
 
 
 async def _run(settings: Settings, charter: Charter) -> None:
