@@ -3,13 +3,14 @@
 Each scenario has a namespace, an identity and workers of its own; all of them run side by side, once.
 """
 
-import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,7 @@ class Place:
     user: Identity = field(init=False)
     role: str = ""
     workers: list[Worker] = field(default_factory=list)
+    begun: int = 0
 
     def __post_init__(self) -> None:
         self.namespace = self.stage.namespace()
@@ -65,7 +67,7 @@ class Place:
             statement["Condition"] = {"StringEquals": {"sts:ExternalId": external_id}}
         return {"Version": "2012-10-17", "Statement": [statement]}
 
-    def integration(self, trust: Policy | None = None, **spec: object) -> str:
+    def integration(self, trust: Policy | None = None, **spec: Any) -> str:
         """A worker-mode integration; its role's name."""
         name = self.stage.fresh("deploy")
         self.role = self.account.create_role(name, trust or self.trust())
@@ -100,9 +102,10 @@ class Place:
             worker.start()
         return worker
 
-    def begin(self, script: str = "true", name: str = "it", **spec: object) -> str:
+    def begin(self, script: str = "true", name: str = "it", **spec: Any) -> str:
         """Create a Run; the name of its Secret and pod."""
         self.stage.run(self.namespace, script, name=name, **spec)
+        self.begun += 1
         run = Run.model_validate(self.run(name))
         return child_name(run_id(run.metadata.creation_timestamp, run.metadata.uid))
 
@@ -131,11 +134,10 @@ class Place:
     def ends(
         self, phase: str = "Finished", reason: str | None = None, name: str = "it", timeout: float = 60.0
     ) -> Object:
-        """Wait for a Run's end, which leaves no Secret and made one pod at most."""
+        """Wait for a Run's end, which leaves no Secret."""
         run = self.wait(lambda run: condition(run, "Complete"), name, timeout, "ended")
         assert (run["status"]["phase"], condition(run, "Succeeded")["reason"]) == (phase, reason or phase), run
         assert child_name(run["status"]["runId"]) not in self.secrets()
-        assert self.pods_made(run) <= 1
         return run
 
     def secrets(self) -> list[str]:
@@ -151,11 +153,10 @@ class Place:
     def events(self) -> list[AuditEvent]:
         return [event for event in self.stage.cluster.audit_events() if event.namespace == self.namespace]
 
-    def pods_made(self, run: Object) -> int:
-        # A creation names the object only in what the API server answered, so the namespace's are counted by Run.
-        name = child_name(run["status"]["runId"])
-        made = [e for e in self.events() if (e.verb, e.resource, e.subresource, e.code) == ("create", "pods", "", 201)]
-        return sum(name in json.dumps(event.raw.get("objectRef", {})) or event.name == name for event in made)
+    def pods_made(self) -> int:
+        """How many pods were ever created here."""
+        wanted = ("create", "pods", "", 201)
+        return sum((e.verb, e.resource, e.subresource, e.code) == wanted for e in self.events())
 
     def controllers(self) -> list[tuple[str, str, str]]:
         """What the controller did to Secrets and pods here."""
@@ -170,7 +171,7 @@ class Place:
         wait_until(lambda: bool(until(self.verdicts().get(pool, {}))), timeout=30, what=what)
         return self.verdicts()[pool]
 
-    def edit(self, **spec: object) -> None:
+    def edit(self, **spec: Any) -> None:
         self.stage.objects.patch("AwsIntegration", self.namespace, "prod", {"spec": spec})
 
     def to_controller(self) -> None:
@@ -182,6 +183,19 @@ class Place:
         pod = self.stage.objects.get("Pod", self.namespace, child)
         assert pod is not None
         return str(pod["metadata"]["labels"]["aws.spacelift.io/executor"])
+
+
+@contextmanager
+def without_pods(place: Place) -> Iterator[str]:
+    """A worker's kubeconfig under which the creation of a pod never arrives; who waits for one is to be killed."""
+    api = ApiProxy(place.stage.cluster)
+    fault = api.fault(Fault("POST", f"/namespaces/{place.namespace}/pods", Hold()))
+    fault.__enter__()
+    with api:
+        yield str(api.kubeconfig(place.stage.cluster.kubeconfig_for(place.namespace, SERVICE_ACCOUNT)))
+    # Lifted sooner, the call would be carried out after all; now there is no loop any more to lift it on.
+    with suppress(RuntimeError):
+        fault.__exit__(None, None, None)
 
 
 SCENARIOS: dict[str, Callable[[Place], None]] = {}
@@ -204,6 +218,7 @@ def played(_stage: Stage) -> Iterator[dict[str, Future[None]]]:
         place = Place(_stage, account)
         try:
             function(place)
+            assert place.pods_made() <= place.begun
         finally:
             for worker in place.workers:
                 worker.kill()
@@ -230,12 +245,12 @@ def two_replicas_and_a_killed_leader(place: Place) -> None:
     first.kill()
     killed = time.monotonic()
     place.begin(name="after")
+    wait_until(lambda: "holds Lease" in second.logs, timeout=30, what="another leader")
+    took = time.monotonic() - killed
     place.ends(name="going")
     place.ends(name="after")
-    took = time.monotonic() - killed
-    print(f"a Run created after its leader was killed had ended {took:.1f} s later")
-    assert took < 20 + 4
-    assert "holds Lease" in second.logs
+    print(f"another led {took:.1f} s after the leader was killed")
+    assert took < 20
 
 
 @scenario
@@ -273,6 +288,7 @@ def two_that_act_at_once(place: Place) -> None:
     for name in names:
         place.ends(name=name)
     place.stays_clean(3)
+    assert place.pods_made() == len(names)
 
 
 @scenario
@@ -292,14 +308,12 @@ def killed_while_the_pod_goes_on(place: Place) -> None:
 @scenario
 def killed_between_secret_and_pod(place: Place) -> None:
     place.integration()
-    with ApiProxy(place.stage.cluster) as api:
-        worker = place.worker(start=False)
-        own = place.stage.cluster.kubeconfig_for(place.namespace, SERVICE_ACCOUNT)
-        with api.fault(Fault("POST", f"/namespaces/{place.namespace}/pods", Hold())):
-            worker.start({"KUBECONFIG": str(api.kubeconfig(own))})
-            child = place.begin()
-            place.stage.objects.wait("Secret", place.namespace, child, bool)
-            worker.kill()
+    worker = place.worker(start=False)
+    with without_pods(place) as kubeconfig:
+        worker.start({"KUBECONFIG": kubeconfig})
+        child = place.begin()
+        place.stage.objects.wait("Secret", place.namespace, child, bool)
+        worker.kill()
     worker.start()
     place.ends()
 
@@ -310,7 +324,7 @@ def deleted_while_the_worker_is_down(place: Place) -> None:
     place.integration()
     worker = place.worker()
     children = {}
-    for name, policy in (("orphaned", "Orphan"), ("deleted", "Background")):
+    for name in ("orphaned", "deleted"):
         children[name] = place.begin("sleep 60", name=name)
         place.running(name)
     worker.kill()
@@ -330,14 +344,12 @@ def a_pool_that_is_renamed(place: Place) -> None:
     old = place.worker("old", pool="old")
     place.begin("sleep 2", workerPool="old")
     place.running()
-    with ApiProxy(place.stage.cluster) as api:
-        own = place.stage.cluster.kubeconfig_for(place.namespace, SERVICE_ACCOUNT)
-        old.stop()
-        with api.fault(Fault("POST", f"/namespaces/{place.namespace}/pods", Hold())):
-            old.start({"KUBECONFIG": str(api.kubeconfig(own))})
-            child = place.begin(name="half", workerPool="old")
-            place.stage.objects.wait("Secret", place.namespace, child, bool)
-            old.kill()
+    old.stop()
+    with without_pods(place) as kubeconfig:
+        old.start({"KUBECONFIG": kubeconfig})
+        child = place.begin(name="half", workerPool="old")
+        place.stage.objects.wait("Secret", place.namespace, child, bool)
+        old.kill()
     place.begin(name="waits", workerPool="old")
     place.worker("new", pool="new")
     place.ends()
@@ -515,18 +527,16 @@ def from_controller_to_worker_mode(place: Place) -> None:
 def from_worker_to_controller_mode(place: Place) -> None:
     """With Runs whose pod runs, whose Secret was issued, and that nobody has taken."""
     place.integration()
-    with ApiProxy(place.stage.cluster) as api:
-        worker = place.worker()
-        child = place.begin("sleep 6", name="running")
-        place.running("running")
-        worker.stop()
-        own = place.stage.cluster.kubeconfig_for(place.namespace, SERVICE_ACCOUNT)
-        with api.fault(Fault("POST", f"/namespaces/{place.namespace}/pods", Hold())):
-            worker.start({"KUBECONFIG": str(api.kubeconfig(own))})
-            issued = place.begin(name="issued")
-            place.stage.objects.wait("Secret", place.namespace, issued, bool)
-            place.begin(name="nobody", workerPool="nobody")
-            worker.kill()
+    worker = place.worker()
+    child = place.begin("sleep 6", name="running")
+    place.running("running")
+    worker.stop()
+    with without_pods(place) as kubeconfig:
+        worker.start({"KUBECONFIG": kubeconfig})
+        issued = place.begin(name="issued")
+        place.stage.objects.wait("Secret", place.namespace, issued, bool)
+        place.begin(name="nobody", workerPool="nobody")
+        worker.kill()
     # Nobody trusts the controller yet: a Secret that is left would stay for as long as that lasts.
     place.edit(generateCredentialsInWorker=False)
     place.waits("IntegrationNotReady", name="issued")
@@ -543,18 +553,18 @@ def test_workers(played: dict[str, Future[None]], name: str) -> None:
     played[name].result(timeout=150)
 
 
-def test_a_vanished_pod_that_nobody_else_can_speak_for(_stage: Stage, played: dict[str, Future[None]]) -> None:
+def test_a_vanished_pod_that_nobody_else_can_speak_for(stage: Stage, played: dict[str, Future[None]]) -> None:
     """Made by the controller, switched to worker mode, pod deleted while the controller was away, and no worker."""
     for future in played.values():
         future.exception()
-    place = Place(_stage, _stage.aws.account(TENANT))
-    role = _stage.role(_stage.trust(_stage.external_id(place.namespace, "prod")))
-    _stage.integration(place.namespace, trusted=False, roleArn=role)
+    place = Place(stage, stage.aws.account(TENANT))
+    role = stage.role(stage.trust(stage.external_id(place.namespace, "prod")))
+    stage.integration(place.namespace, trusted=False, roleArn=role)
     child = place.begin("sleep 60")
     place.running()
-    _stage.controller.kill()
+    stage.controller.kill()
     place.edit(generateCredentialsInWorker=True)
-    _stage.objects.delete("Pod", place.namespace, child, gracePeriodSeconds=0)
-    _stage.objects.wait("Pod", place.namespace, child, lambda pod: pod is None)
-    _stage.controller.start()
+    stage.objects.delete("Pod", place.namespace, child, gracePeriodSeconds=0)
+    stage.objects.wait("Pod", place.namespace, child, lambda pod: pod is None)
+    stage.controller.start()
     place.ends("Failed", "PodDeleted")
