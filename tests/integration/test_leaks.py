@@ -121,6 +121,7 @@ def was_refused(run: Object | None) -> bool:
     return "refuses" in condition(run, "CredentialsIssued").get("message", "")
 
 
+@pytest.mark.slow
 def test_credentials_turn_up_nowhere(
     talkative: Stage, namespace: str, minted: set[str], command_lines: set[str]
 ) -> None:

@@ -1,5 +1,7 @@
 """Three hundred Runs at once: every one ends well, and nothing is left of it."""
 
+import pytest
+
 from sandbox.objects import condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
@@ -7,6 +9,7 @@ from sandbox.stage import Stage
 RUNS = 300
 
 
+@pytest.mark.slow
 def test_hundreds_of_runs_at_once_all_finish(stage: Stage) -> None:
     crowded, *others = namespaces = [stage.namespace() for _ in range(11)]
     for namespace in namespaces:

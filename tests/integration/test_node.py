@@ -372,6 +372,7 @@ async def test_logs_are_followed_to_their_end(api: ApiServer, cluster: ControlPl
     assert "timestamps is not supported" in refused.stderr
 
 
+@pytest.mark.slow
 async def test_three_hundred_pods_at_once(api: ApiServer) -> None:
     names = await asyncio.gather(*(create(api, container("true")) for _ in range(300)))
     async with asyncio.timeout(60):
