@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from importlib.metadata import version
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
@@ -15,6 +16,8 @@ from spacelift_aws.logs import configure_logging
 from spacelift_aws.settings import Settings, WorkerSettings
 from spacelift_aws.worker.app import worker_charter
 
+VERSION = version("spacelift-aws")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line names; the exit code, where the process does not end with it."""
@@ -23,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Short-lived, traceable AWS credentials for every infrastructure run in a Kubernetes cluster.",
         epilog="Settings are environment variables SPACELIFT_AWS_…; the README lists them.",
     )
+    parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     commands.add_parser("controller", help="verify AwsIntegrations and execute Runs")
     commands.add_parser("worker", help="do so in a tenant's namespaces, under the tenant's identity")
@@ -40,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{error}: a list is written as JSON", file=sys.stderr)
         return 2
     configure_logging(settings)
+    logging.getLogger(__name__).info("spacelift-aws %s %s starts", VERSION, command)
     code = 0
     try:
         run(settings, charter)

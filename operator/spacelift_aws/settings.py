@@ -16,6 +16,17 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))
 """A duration, written as a number of seconds."""
 
 
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+"""A DNS label: a pool's or a namespace's name."""
+
+
+def _own_namespace() -> str:
+    """Where this pod runs; empty outside a cluster."""
+    return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else ""
+
+
 class Settings(BaseSettings):
     """Read once at start-up. Durations exist as settings so that tests can shorten them; the defaults are meant."""
 
@@ -34,6 +45,14 @@ class Settings(BaseSettings):
 
     suggested_policies: tuple[str, ...] = ("arn:aws:iam::aws:policy/PowerUserAccess",)
     """ARNs of the policies that the console's role wizard has ticked, as JSON list."""
+
+    namespace: Label | Literal[""] = Field(default_factory=_own_namespace)
+    """Where this process itself runs and its replicas compete for a Lease; in a cluster it is found. A controller
+    without one, outside a cluster, competes with nobody and acts at once."""
+
+    namespaces: tuple[Label, ...] = ()
+    """Where Runs and integrations are watched, as JSON list; by default everywhere, and by a worker where it runs
+    itself. Who acts in given namespaces looks at nothing outside them, the UID of `kube-system` included."""
 
     probes_per_second: float = Field(default=50.0, gt=0, le=300)
     """STS calls a second that verify trust, shared fairly among namespaces; AWS grants an account 600 a second."""
@@ -67,7 +86,7 @@ class Settings(BaseSettings):
     """How long the controller leaves the end of a waiting worker-mode Run (deadline, `stop`) to its worker."""
 
     health_port: int | None = Field(default=None, ge=1, le=65535)
-    """Port of `/healthz`; none by default."""
+    """Port of the probes, `/healthz` and `/readyz`; none by default."""
 
     log_format: Literal["plain", "json"] = "plain"
     """How log lines look."""
@@ -75,16 +94,16 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
     """What is logged. Bodies of requests and answers never are."""
 
-
-_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-"""A DNS label: a pool's or a namespace's name."""
-
-
-def _own_namespace() -> str:
-    """Where this pod runs; empty outside a cluster."""
-    return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else ""
+    @model_validator(mode="after")
+    def _namespaces_fit(self) -> Self:
+        if len(set(self.namespaces)) < len(self.namespaces):
+            raise ValueError("SPACELIFT_AWS_NAMESPACES names a namespace twice")
+        if self.namespaces and self.installation is None:
+            raise ValueError(
+                "set SPACELIFT_AWS_INSTALLATION: with SPACELIFT_AWS_NAMESPACES nothing outside these namespaces is "
+                "looked at, and so not the UID of kube-system, its default"
+            )
+        return self
 
 
 class WorkerSettings(Settings):
@@ -92,12 +111,6 @@ class WorkerSettings(Settings):
 
     pool: Label = "default"
     """Name of the pool: the `spec.workerPool` of the Runs that it executes."""
-
-    namespace: Label | Literal[""] = Field(default_factory=_own_namespace)
-    """Where the worker itself runs and its replicas compete for a Lease; in a cluster it is found."""
-
-    namespaces: tuple[Label, ...] = ()
-    """Where it executes Runs, as JSON list; by default where it runs itself."""
 
     pool_silent_after: Seconds = timedelta(minutes=2)
     """After how long without renewal of its Lease another pool of the same namespace counts as removed, and the Runs
@@ -109,6 +122,4 @@ class WorkerSettings(Settings):
             raise ValueError("set SPACELIFT_AWS_INSTALLATION to the same as the controller's")
         if not self.namespace:
             raise ValueError("set SPACELIFT_AWS_NAMESPACE to the worker's own namespace")
-        if len(set(self.namespaces)) < len(self.namespaces):
-            raise ValueError("SPACELIFT_AWS_NAMESPACES names a namespace twice")
         return self

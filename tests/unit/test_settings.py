@@ -1,5 +1,6 @@
 """What the environment may say, and what the command answers where it says something else."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from spacelift_aws import __main__ as program
 from spacelift_aws import settings
+from spacelift_aws.controller.app import controller_charter
+from spacelift_aws.engine.charter import LeaseName
 from spacelift_aws.settings import Settings, WorkerSettings
 from spacelift_aws.worker.app import worker_charter
 
@@ -50,8 +53,36 @@ def test_in_a_cluster_it_finds_its_namespace(monkeypatch: pytest.MonkeyPatch, tm
     assert WorkerSettings().namespace == "research-workers"
 
 
-def test_the_controller_needs_no_setting() -> None:
-    assert Settings().installation is None
+def test_the_controller_needs_no_setting_and_competes_with_nobody_outside_a_cluster() -> None:
+    chosen = Settings()
+    assert (chosen.installation, chosen.namespace, chosen.namespaces) == (None, "", ())
+    charter = controller_charter(chosen)
+    assert (charter.lease, charter.namespaces) == (None, ())
+
+
+def test_in_a_cluster_the_controllers_replicas_compete_for_a_lease(tmp_path: Path) -> None:
+    (tmp_path / "namespace").write_text("spacelift-aws\n")
+    assert controller_charter(Settings()).lease == LeaseName("spacelift-aws", "spacelift-aws-controller")
+
+
+def test_a_controller_of_given_namespaces_acts_there_only(variables: SetVariables) -> None:
+    variables(NAMESPACES='["team-1", "team-2"]')
+    assert controller_charter(Settings()).namespaces == ("team-1", "team-2")
+
+
+def test_a_controller_of_given_namespaces_needs_a_name_for_its_installation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPACELIFT_AWS_NAMESPACES", '["team-1"]')
+    assert program.main(["controller"]) == 2
+    assert "set SPACELIFT_AWS_INSTALLATION: with SPACELIFT_AWS_NAMESPACES" in capsys.readouterr().err
+
+
+def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

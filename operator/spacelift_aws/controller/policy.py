@@ -6,7 +6,7 @@ from spacelift_aws.api.reasons import CredentialsIssuedReason
 from spacelift_aws.api.run import Run
 from spacelift_aws.engine.charter import Surroundings
 from spacelift_aws.engine.policy import TrustingPolicy
-from spacelift_aws.run.grant import integration_key, not_found
+from spacelift_aws.run.grant import integration_key
 from spacelift_aws.run.observed import Grant, Refusal
 from spacelift_aws.run.pods import Pod
 
@@ -33,7 +33,7 @@ class ControllerPolicy(TrustingPolicy):
         """Whether the Run may be issued credentials now."""
         integration = self.integration(run)
         if integration is None:
-            return not_found(run)
+            return self.no_integration(run)
         if integration.spec.generate_credentials_in_worker:
             return self._for_a_worker(run)
         return self.by_trust(run, run_id, integration)

@@ -30,6 +30,8 @@ class Surroundings:
     home_region: str | None
     account: str
     """The user that the API server takes this process for; asked only where it acts in given namespaces."""
+    namespaces: tuple[str, ...]
+    """Where it watches; empty: everywhere, and only then namespaces' labels are known."""
 
 
 @dataclass(frozen=True, slots=True)

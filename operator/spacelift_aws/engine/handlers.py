@@ -1,4 +1,4 @@
-"""Kopf's part: it logs in, watches, reconnects, starts, stops and answers probes. Its handlers only feed.
+"""Kopf's part: it logs in, watches, reconnects, starts and stops. Its handlers only feed.
 
 `kopf.on.event` is never retried, sees objects as they were, and costs no write on users' objects; all else follows
 from the queue.
@@ -17,12 +17,11 @@ from spacelift_aws.names import LABEL_RUN_ID
 
 
 class Process(Protocol):
-    """What Kopf starts, stops and asks."""
+    """What Kopf starts and stops."""
 
     async def login(self) -> Connection: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
-    def alive(self) -> dict[str, Any]: ...
 
 
 def registry_for(process: Process, kinds: Iterable[Kind]) -> kopf.OperatorRegistry:
@@ -41,10 +40,6 @@ def registry_for(process: Process, kinds: Iterable[Kind]) -> kopf.OperatorRegist
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
         await process.stop()
-
-    @kopf.on.probe(registry=registry, id="alive")
-    async def alive(**_: Any) -> dict[str, Any]:
-        return process.alive()
 
     for kind in kinds:
         _feed(registry, kind)

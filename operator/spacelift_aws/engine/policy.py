@@ -4,7 +4,7 @@ from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
 from spacelift_aws.engine.charter import Surroundings
 from spacelift_aws.integration.question import external_id_of
-from spacelift_aws.run.grant import Circumstances, grant_for, integration_key
+from spacelift_aws.run.grant import Circumstances, grant_for, integration_key, not_found, not_watched
 from spacelift_aws.run.observed import Grant, Refusal
 
 
@@ -29,12 +29,17 @@ class TrustingPolicy:
         """The integration that a Run names."""
         return self._around.cache.integrations.get(integration_key(run))
 
+    def no_integration(self, run: Run) -> Refusal:
+        """Why there is none: it does not exist, or nobody looks where it would be."""
+        watched = not self._around.namespaces or integration_key(run)[0] in self._around.namespaces
+        return not_found(run) if watched else not_watched(run)
+
     def by_trust(self, run: Run, run_id: str, integration: AwsIntegration) -> Grant | Refusal:
         """Whether the Run may be issued credentials, as this process knows its integration."""
         around = self._around
         around.trust.await_verdict(integration_key(run))
         circumstances = Circumstances(
-            namespace_labels=around.cache.labels_of(run.metadata.namespace),
+            namespace_labels=None if around.namespaces else around.cache.labels_of(run.metadata.namespace),
             trusted=around.trust.may_issue(integration),
             why_not=around.trust.why_not(integration),
             external_id=external_id_of(integration, around.installation),

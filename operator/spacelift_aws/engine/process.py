@@ -16,9 +16,9 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import kopf
+from aiohttp import ClientResponse
 from kubernetes import client
 
 from spacelift_aws.api.run import Run
@@ -27,6 +27,7 @@ from spacelift_aws.aws.sts import Sts, StsSettings
 from spacelift_aws.engine import handlers
 from spacelift_aws.engine.cache import Cache
 from spacelift_aws.engine.charter import Charter, Surroundings
+from spacelift_aws.engine.health import Health, HealthServer
 from spacelift_aws.engine.kinds import kinds
 from spacelift_aws.engine.queue import WorkQueue
 from spacelift_aws.engine.relist import Relister
@@ -61,13 +62,17 @@ RETRY = 2.0
 def run(settings: Settings, charter: Charter) -> None:
     """Run until a signal ends it; the process has to end with it. Raises what makes going on impossible."""
     sys.setrecursionlimit(RECURSION_LIMIT)
+    health = Health()
+    if settings.health_port is not None:
+        HealthServer(health, settings.health_port).start()
     # Not `asyncio.run`: it would close what Kopf leaves open, in an order that Kopf's generators do not bear.
-    asyncio.new_event_loop().run_until_complete(_run(settings, charter))
+    asyncio.new_event_loop().run_until_complete(_run(settings, charter, health))
 
 
-async def _run(settings: Settings, charter: Charter) -> None:
+async def _run(settings: Settings, charter: Charter, health: Health) -> None:
+    beats = asyncio.create_task(health.beat())
     before = asyncio.all_tasks()
-    process = Process(settings, charter, await asyncio.to_thread(load_configuration))
+    process = Process(settings, charter, health, await asyncio.to_thread(load_configuration))
     tasks = await kopf.spawn_tasks(
         registry=handlers.registry_for(process, process.kinds),
         settings=handlers.settings(),
@@ -75,7 +80,6 @@ async def _run(settings: Settings, charter: Charter) -> None:
         clusterwide=not charter.namespaces,
         namespaces=charter.namespaces,
         standalone=True,
-        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz" if settings.health_port else None,
     )
     # In place of Kopf's own handlers, which do not tell us that the end was asked for.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,6 +90,7 @@ async def _run(settings: Settings, charter: Charter) -> None:
     await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if running.done() and running.exception() is not None and not process.asked_to_end:
         running.result()
+    beats.cancel()
     process.raise_what_died()
 
 
@@ -101,9 +106,12 @@ class _Parts:
 class Process:
     """Owns the parts; Kopf logs in, starts and stops them."""
 
-    def __init__(self, settings: Settings, charter: Charter, configuration: client.Configuration) -> None:
+    def __init__(
+        self, settings: Settings, charter: Charter, health: Health, configuration: client.Configuration
+    ) -> None:
         self._settings = settings
         self._charter = charter
+        self._health = health
         self._first_login: Connection | None = self._connect(configuration)
         # Of the replicas only the one that holds the Lease may write anything but the Lease.
         self._bare_kube = Kube()
@@ -115,7 +123,7 @@ class Process:
         self._queue: WorkQueue[WorkKey] = WorkQueue(self._handle)
         self._world = World(self._cache, charter.executor, self._queue.add)
         self.kinds = kinds(self._world, self._cache, namespaces_too=not charter.namespaces)
-        self._relister = Relister(self._kube, self.kinds, charter.namespaces, settings.relist_every)
+        self._relister = Relister(self._kube, self.kinds, charter.namespaces, settings.relist_every, health)
         self._tasks: list[asyncio.Task[None]] = []
         self._parts: _Parts | None = None
         self.ending = asyncio.Event()
@@ -147,7 +155,7 @@ class Process:
             raise
         for work in (self._recorder.run(), self._work()):
             task = asyncio.create_task(work)
-            task.add_done_callback(lambda _: self.ending.set())
+            task.add_done_callback(self._part_ended)
             self._tasks.append(task)
 
     async def stop(self) -> None:
@@ -168,9 +176,10 @@ class Process:
             if task.done() and not task.cancelled():
                 task.result()
 
-    def alive(self) -> dict[str, Any]:
-        """For `/healthz`: it answers, and that is what is asked; a part that dies ends the process."""
-        return {"ready": self._parts is not None, "queue": len(self._queue), "runs": len(self._cache.runs)}
+    def _part_ended(self, _: asyncio.Task[None]) -> None:
+        if not self.asked_to_end:
+            self._health.part_ended = True
+        self.ending.set()
 
     async def _work(self) -> None:
         """Decide nothing before everything is listed: what is not seen yet would pass for gone."""
@@ -179,6 +188,7 @@ class Process:
         self._parts = parts = self._make_parts(installation, account)
         self._world.on_lost_run(parts.executor.leftover_of)
         await self._relister.first()
+        self._health.waits_for = None
         log.info(
             "ready as installation %s: %d AwsIntegrations, %d Runs",
             installation,
@@ -205,7 +215,7 @@ class Process:
                 raise
 
     def _connect(self, configuration: client.Configuration) -> Connection:
-        return connect(configuration, self._heard_list, watches=KINDS * len(self._charter.namespaces))
+        return connect(configuration, self._heard_list, self._heard_ask, watches=KINDS * len(self._charter.namespaces))
 
     def _use(self, connection: Connection) -> None:
         self._kube.use(connection)
@@ -213,6 +223,10 @@ class Process:
 
     def _heard_list(self, path: str) -> None:
         self._relister.heard_list(path)
+
+    def _heard_ask(self, path: str, answer: ClientResponse | None) -> None:
+        if self._relister.lists(path):
+            self._health.asked(path, answer)
 
     def _look_at_all_runs(self) -> None:
         for key in [key for key, _ in self._cache.runs.items()]:
@@ -225,6 +239,7 @@ class Process:
 
     async def _ask(self, what: str, ask: Callable[[], Awaitable[str]]) -> str:
         """Ask until the API server answers what start-up depends on."""
+        self._health.waits_for = what
         while True:
             try:
                 return await ask()
@@ -257,7 +272,9 @@ class Process:
             name=self._charter.executor,
             view=self._world,
             policy=self._charter.policy(
-                Surroundings(self._cache, integrations, installation, sts.home_region, account)
+                Surroundings(
+                    self._cache, integrations, installation, sts.home_region, account, self._charter.namespaces
+                )
             ),
             kube=self._kube,
             sts=sts,

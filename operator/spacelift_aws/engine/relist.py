@@ -11,6 +11,7 @@ import random
 from datetime import timedelta
 
 from spacelift_aws.engine.cache import version_of
+from spacelift_aws.engine.health import Health
 from spacelift_aws.engine.kinds import Kind
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import KubeError
@@ -25,13 +26,20 @@ RETRY = 2.0
 class Relister:
     """Lists the kinds in the order given: what others refer to comes first."""
 
-    def __init__(self, kube: Kube, kinds: tuple[Kind, ...], namespaces: tuple[str, ...], every: timedelta) -> None:
-        """`namespaces` empty: all of them at once."""
+    def __init__(
+        self, kube: Kube, kinds: tuple[Kind, ...], namespaces: tuple[str, ...], every: timedelta, health: Health
+    ) -> None:
+        """`namespaces` empty: all of them at once. `health` is told what the first lists wait for."""
         self._kube = kube
         self._kinds = kinds
+        self._health = health
         self._every = every
         self._collections = [(kind, namespace) for kind in kinds for namespace in namespaces or (None,)]
         self._wanted = {kind.resource.path(namespace): asyncio.Event() for kind, namespace in self._collections}
+
+    def lists(self, path: str) -> bool:
+        """Whether this is the path of a collection that is listed."""
+        return path in self._wanted
 
     def heard_list(self, path: str) -> None:
         """Kopf lists this collection: it has just started, or its watch had a gap."""
@@ -42,6 +50,7 @@ class Relister:
     async def until_served(self) -> None:
         """Wait for the definitions: Kopf looks for kinds when it starts, and never watches one that comes later."""
         for kind in self._kinds:
+            self._health.waits_for = f"the definition of {kind.resource.plural}"
             await self._until_kind_served(kind.resource)
 
     async def _until_kind_served(self, resource: Resource) -> None:
@@ -57,6 +66,7 @@ class Relister:
     async def first(self) -> None:
         """List everything once; returns when all of it is known."""
         for kind, namespace in self._collections:
+            self._health.waits_for = f"the list of {kind.resource.plural}" + (f" in {namespace}" if namespace else "")
             await self._until_listed(kind, namespace)
 
     async def run(self) -> None:

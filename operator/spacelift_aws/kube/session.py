@@ -47,29 +47,36 @@ def load_configuration() -> client.Configuration:
     return configuration
 
 
-def connect(configuration: client.Configuration, on_list: Callable[[str], None], watches: int = 0) -> Connection:
-    """Open the shared session; `on_list` hears the path of every list that Kopf begins.
+def connect(
+    configuration: client.Configuration,
+    on_list: Callable[[str], None],
+    on_ask: Callable[[str, ClientResponse | None], None],
+    watches: int = 0,
+) -> Connection:
+    """Open the shared session; `on_list` hears the path of every list that Kopf begins, `on_ask` of all that it asks.
 
     Each of that many watches gets a connection of its own: they are held for minutes, and nothing else could be sent.
 
     Kopf lists a resource when it starts and again after a gap in its watch, and has no other word for the latter.
     It is told after the answer came: what is listed then is no older than what Kopf got. Our own calls bring their
-    own middlewares and are not heard.
+    own middlewares and are not heard. `on_ask` hears of a request twice: when it is sent and when its answer begins.
     """
     prefix = URL(configuration.host).path.rstrip("/")
 
-    async def hear_lists(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def hear(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        path, query = request.url.path.removeprefix(prefix), request.url.query
+        on_ask(path, None)
         response = await handler(request)
-        query = request.url.query
+        on_ask(path, response)
         if request.method == "GET" and response.status == 200 and "watch" not in query and "continue" not in query:
-            on_list(request.url.path.removeprefix(prefix))
+            on_list(path)
         return response
 
     add_token = _add_token(configuration)
     http = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=CONNECTIONS + watches, ssl=_tls(configuration)),
         headers={"User-Agent": "spacelift-aws", "Accept": "application/json"},
-        middlewares=(add_token, hear_lists),
+        middlewares=(add_token, hear),
         read_bufsize=2**20,
     )
     return Connection(server=configuration.host, http=http, own_middlewares=(add_token,))

@@ -15,7 +15,8 @@ from spacelift_aws.run.observed import Grant, Refusal
 class Circumstances:
     """What besides the two resources decides: the Run's namespace, the trust as this process knows it, our own ID."""
 
-    namespace_labels: Mapping[str, str]
+    namespace_labels: Mapping[str, str] | None
+    """None where this process may not look at namespaces."""
     trusted: bool
     """This process has verified the integration as it is now."""
     why_not: str
@@ -26,6 +27,15 @@ class Circumstances:
 def not_found(run: Run) -> Refusal:
     """There is no integration to ask about."""
     return Refusal(Reason.INTEGRATION_NOT_FOUND, f"There is no AwsIntegration {_reference(run)}.")
+
+
+def not_watched(run: Run) -> Refusal:
+    """The integration would be in a namespace at which this process does not look."""
+    return Refusal(
+        Reason.INTEGRATION_NOT_FOUND,
+        f"AwsIntegration {_reference(run)} is in a namespace that is not watched: add it to SPACELIFT_AWS_NAMESPACES, "
+        "or use an integration of a namespace that is.",
+    )
 
 
 def grant_for(run: Run, run_id: str, integration: AwsIntegration, circumstances: Circumstances) -> Grant | Refusal:
@@ -65,11 +75,18 @@ def _not_yet_built(run: Run) -> Refusal | None:
     return None
 
 
-def _namespace_refused(run: Run, integration: AwsIntegration, labels: Mapping[str, str]) -> Refusal | None:
+def _namespace_refused(run: Run, integration: AwsIntegration, labels: Mapping[str, str] | None) -> Refusal | None:
     allowed, own = integration.spec.allowed_namespaces, integration.metadata.namespace
     if run.metadata.namespace == own or allowed.from_ is NamespacesFrom.ALL:
         return None
-    if allowed.from_ is NamespacesFrom.SELECTOR and allowed.selector is not None and selects(allowed.selector, labels):
+    if allowed.from_ is NamespacesFrom.SELECTOR and labels is None:
+        return Refusal(
+            Reason.NOT_ALLOWED,
+            f"AwsIntegration {_reference(run)} selects namespaces by their labels, which this operator cannot read: it "
+            "watches given namespaces only (SPACELIFT_AWS_NAMESPACES). Use `from: All`, which means these, or an "
+            "integration in the Run's own namespace.",
+        )
+    if allowed.selector is not None and labels is not None and selects(allowed.selector, labels):
         return None
     return Refusal(
         Reason.NOT_ALLOWED,

@@ -7,7 +7,7 @@ from spacelift_aws.api.run import Phase, Run
 from spacelift_aws.engine.charter import Surroundings
 from spacelift_aws.engine.policy import TrustingPolicy
 from spacelift_aws.names import POOL_VOICE, pool_executor
-from spacelift_aws.run.grant import integration_key, not_found
+from spacelift_aws.run.grant import integration_key
 from spacelift_aws.run.observed import Grant, Refusal
 from spacelift_aws.run.pods import Pod
 from spacelift_aws.worker.pools import OtherPools
@@ -46,7 +46,7 @@ class WorkerPolicy(TrustingPolicy):
         """Whether the Run may be issued credentials now."""
         integration = self.integration(run)
         if integration is None:
-            return not_found(run)
+            return self.no_integration(run)
         if run.spec.worker_pool != self._pool and run.status.phase is Phase.QUEUED:
             return Refusal(
                 CredentialsIssuedReason.NO_WORKER,

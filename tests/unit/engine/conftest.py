@@ -7,6 +7,7 @@ import pytest
 
 from spacelift_aws.api.run import Run
 from spacelift_aws.engine.cache import Cache
+from spacelift_aws.engine.health import Health
 from spacelift_aws.engine.world import WorkKey, World
 from spacelift_aws.names import ANNOTATION_RUN, LABEL_EXECUTOR, LABEL_RUN_ID, child_name
 from spacelift_aws.run.pods import Pod, parse_pod
@@ -54,6 +55,7 @@ class Sight:
 
     cache: Cache = field(default_factory=Cache)
     queued: list[WorkKey] = field(default_factory=list)
+    health: Health = field(default_factory=Health)
 
     def __post_init__(self) -> None:
         self.world = World(self.cache, "controller", self.queued.append)

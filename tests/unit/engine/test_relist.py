@@ -51,7 +51,8 @@ def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
 
 
 def relister(sight: Any, kube: FakeKube, every: float = 3600) -> Relister:
-    return Relister(kube, kinds(sight.world, sight.cache, namespaces_too=True), (), timedelta(seconds=every))  # type: ignore[arg-type]
+    seen = kinds(sight.world, sight.cache, namespaces_too=True)
+    return Relister(kube, seen, (), timedelta(seconds=every), sight.health)  # type: ignore[arg-type]
 
 
 async def test_what_vanished_is_lost_and_what_came_later_is_not(sight: Any, kube: FakeKube) -> None:
@@ -118,3 +119,21 @@ async def test_nothing_begins_before_all_kinds_are_served(
     await relister(sight, kube).until_served()
     assert "not up yet" in caplog.text
     assert "apply the CRDs" in caplog.text
+
+
+async def test_who_asks_meanwhile_hears_what_is_missing(
+    sight: Any, kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str | None] = []
+
+    async def served(resource: Resource) -> bool:
+        said.append(sight.health.why_not_ready())
+        return True
+
+    monkeypatch.setattr(kube, "served", served)
+    await relister(sight, kube).until_served()
+    assert said == [
+        f"waiting for the definition of {kind}" for kind in ("namespaces", "awsintegrations", "runs", "pods")
+    ]
+    await relister(sight, kube).first()
+    assert sight.health.why_not_ready() == "waiting for the list of pods"

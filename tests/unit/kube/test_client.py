@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientResponse, web
 from kubernetes import client
 
 from spacelift_aws.kube.client import Deletion, Kube
@@ -68,10 +68,17 @@ def lists() -> list[str]:
 
 
 @pytest.fixture
-async def connection(server: Server, lists: list[str]) -> AsyncIterator[Connection]:
+def asks() -> list[tuple[str, ClientResponse | None]]:
+    return []
+
+
+@pytest.fixture
+async def connection(
+    server: Server, lists: list[str], asks: list[tuple[str, ClientResponse | None]]
+) -> AsyncIterator[Connection]:
     configuration = client.Configuration(host=f"http://127.0.0.1:{server.port}/clusters/one")
     configuration.api_key["BearerToken"] = "Bearer of-the-moment"
-    made = connect(configuration, lists.append)
+    made = connect(configuration, lists.append, lambda path, answer: asks.append((path, answer)))
     yield made
     await made.http.close()
 
@@ -184,6 +191,29 @@ async def test_a_list_of_kopfs_is_heard_once_it_was_answered(
     assert lists == ["/api/v1/pods"]
 
 
+async def test_a_watch_of_kopfs_is_heard_when_it_begins_and_seen_to_end(
+    server: Server, kube: Kube, connection: Connection, asks: list[tuple[str, ClientResponse | None]]
+) -> None:
+    server.says(200)
+    await kube.get(PODS, "team", "one")
+    assert asks == [], "our own calls are not Kopf's"
+    over = asyncio.Event()
+
+    async def watch(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await over.wait()
+        return response
+
+    server.answer = watch
+    answer = await connection.http.get(connection.server + "/api/v1/pods", params={"watch": "true"})
+    assert asks == [("/api/v1/pods", None), ("/api/v1/pods", answer)]
+    assert not answer.closed
+    over.set()
+    await answer.read()
+    assert answer.closed
+
+
 async def test_a_connection_that_breaks_leaves_the_outcome_open(server: Server, kube: Kube) -> None:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         assert request.transport is not None
@@ -208,7 +238,7 @@ async def test_an_answer_that_is_no_json_leaves_the_outcome_open(server: Server,
 
 async def test_a_server_that_is_not_there_has_done_nothing() -> None:
     configuration = client.Configuration(host="http://127.0.0.1:1")
-    connection = connect(configuration, lambda _: None)
+    connection = connect(configuration, lambda _: None, lambda *_: None)
     kube = Kube()
     kube.use(connection)
     with pytest.raises(NotNow):

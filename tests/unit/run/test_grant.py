@@ -6,7 +6,7 @@ import pytest
 
 from spacelift_aws.api.awsintegration import AwsIntegration, LabelSelector
 from spacelift_aws.aws.sts import AssumeRoleRequest
-from spacelift_aws.run.grant import Circumstances, grant_for, not_found, selects
+from spacelift_aws.run.grant import Circumstances, grant_for, not_found, not_watched, selects
 from spacelift_aws.run.observed import Grant, Refusal
 
 ROLE = "arn:aws:iam::222222222222:role/deploy"
@@ -27,10 +27,13 @@ def integration(namespace: str = "team", **spec: Any) -> AwsIntegration:
     )
 
 
+NO_LABELS: dict[str, str] = {}
+
+
 def asked(
-    kit: Any, found: AwsIntegration, *, labels: dict[str, str] | None = None, trusted: bool = True, **run: Any
+    kit: Any, found: AwsIntegration, *, labels: dict[str, str] | None = NO_LABELS, trusted: bool = True, **run: Any
 ) -> Grant | Refusal:
-    around = Circumstances(labels or {}, trusted, "its trust is being verified.", "acme@team@prod")
+    around = Circumstances(labels, trusted, "its trust is being verified.", "acme@team@prod")
     return grant_for(kit.run(**run), kit.run_id, found, around)
 
 
@@ -76,6 +79,27 @@ def test_an_integration_that_is_not_there(kit: Any) -> None:
 def test_runs_of_other_namespaces(kit: Any, allowed: Any, labels: dict[str, str], granted: bool) -> None:
     found = asked(kit, integration("owner", allowedNamespaces=allowed), labels=labels, **ELSEWHERE)
     assert isinstance(found, Grant) is granted
+
+
+@pytest.mark.parametrize("selector", [RED, {"from": "Selector", "selector": {}}])
+def test_who_cannot_read_labels_refuses_every_selector_and_says_so(kit: Any, selector: Any) -> None:
+    found = asked(kit, integration("owner", allowedNamespaces=selector), labels=None, **ELSEWHERE)
+    assert isinstance(found, Refusal)
+    assert found.reason == "NotAllowed"
+    assert "labels, which this operator cannot read" in found.message
+    assert "from: All" in found.message
+
+
+def test_who_cannot_read_labels_knows_his_own_namespace_and_all_others(kit: Any) -> None:
+    everybody = integration("owner", allowedNamespaces={"from": "All"})
+    assert isinstance(asked(kit, everybody, labels=None, **ELSEWHERE), Grant)
+    assert isinstance(asked(kit, integration(allowedNamespaces=RED), labels=None), Grant)
+
+
+def test_an_integration_where_nobody_looks(kit: Any) -> None:
+    found = not_watched(kit.run(**ELSEWHERE))
+    assert found.reason == "IntegrationNotFound"
+    assert "owner/prod is in a namespace that is not watched" in found.message
 
 
 @pytest.mark.parametrize(
