@@ -83,7 +83,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(_arguments: argparse.Namespace) -> int:
-    binaries.ensure(*controlplane.COMPONENTS, "kubectl")
+    binaries.ensure(*controlplane.COMPONENTS, "kubectl", "helm", "kubeconform")
     tool("ministack")
     aws_cli()
     return 0

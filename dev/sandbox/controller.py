@@ -1,16 +1,18 @@
 """The controller beside a cluster."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from sandbox import charts
 from sandbox.cluster import Cluster
-from sandbox.program import MANIFESTS, Program
+from sandbox.program import Program
 
 NAMESPACE = "spacelift-aws"
 SERVICE_ACCOUNT = "spacelift-aws-controller"
 
 
 class Controller(Program):
-    """A controller under the account and the permissions of its manifest."""
+    """A controller under the account and the permissions of its chart."""
 
     def __init__(self, cluster: Cluster, environment: Mapping[str, str], name: str = "controller") -> None:
         super().__init__(
@@ -23,6 +25,13 @@ class Controller(Program):
         )
 
     def install(self) -> None:
-        """Apply its service account and permissions, and the policy on namespaces for workers only."""
-        for manifest in ("controller.yaml", "worker-only.yaml"):
-            self._cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={MANIFESTS / manifest}")
+        """Apply all of its chart. Again does no harm."""
+        self._cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={manifest(self._cluster)}")
+
+
+def manifest(cluster: Cluster) -> Path:
+    """A file with the operator's chart, for a controller that runs beside the cluster, and with its namespace."""
+    path = cluster.folder / "operator.yaml"
+    namespace = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n"
+    path.write_text(namespace + charts.beside(charts.OPERATOR, NAMESPACE))
+    return path

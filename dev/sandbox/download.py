@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
@@ -52,24 +52,35 @@ class Releases:
     """`SANDBOX_KUBERNETES_RELEASES`"""
     etcd: str = "https://github.com/etcd-io/etcd/releases/download"
     """`SANDBOX_ETCD_RELEASES`"""
+    helm: str = "https://get.helm.sh"
+    """`SANDBOX_HELM_RELEASES`"""
+    kubeconform: str = "https://github.com/yannh/kubeconform/releases/download"
+    """`SANDBOX_KUBECONFORM_RELEASES`"""
 
     @classmethod
     def from_environment(cls) -> "Releases":
-        return cls(
-            kubernetes=os.environ.get("SANDBOX_KUBERNETES_RELEASES", cls.kubernetes).rstrip("/"),
-            etcd=os.environ.get("SANDBOX_ETCD_RELEASES", cls.etcd).rstrip("/"),
-        )
+        named = {field.name: os.environ.get(f"SANDBOX_{field.name.upper()}_RELEASES") for field in fields(cls)}
+        return cls(**{name: url.rstrip("/") for name, url in named.items() if url})
 
     def archive(self, name: str, version: str) -> Archive:
         """Where `name` is published in `version` for this machine."""
         system, processor = paths.go_platform()
-        if name != "etcd":
-            url = f"{self.kubernetes}/{version}/bin/{system}/{processor}/{name}"
-            return Archive(self.kubernetes, url, f"{url}.sha256")
-        stem = f"etcd-{version}-{system}-{processor}"
-        suffix = "tar.gz" if system == "linux" else "zip"
-        release = f"{self.etcd}/{version}"
-        return Archive(self.etcd, f"{release}/{stem}.{suffix}", f"{release}/SHA256SUMS", f"{stem}/etcd")
+        match name:
+            case "etcd":
+                stem = f"etcd-{version}-{system}-{processor}"
+                suffix = "tar.gz" if system == "linux" else "zip"
+                release = f"{self.etcd}/{version}"
+                return Archive(self.etcd, f"{release}/{stem}.{suffix}", f"{release}/SHA256SUMS", f"{stem}/etcd")
+            case "helm":
+                url = f"{self.helm}/helm-{version}-{system}-{processor}.tar.gz"
+                return Archive(self.helm, url, f"{url}.sha256sum", f"{system}-{processor}/helm")
+            case "kubeconform":
+                release = f"{self.kubeconform}/{version}"
+                url = f"{release}/kubeconform-{system}-{processor}.tar.gz"
+                return Archive(self.kubeconform, url, f"{release}/CHECKSUMS", "kubeconform")
+            case _:
+                url = f"{self.kubernetes}/{version}/bin/{system}/{processor}/{name}"
+                return Archive(self.kubernetes, url, f"{url}.sha256")
 
 
 def fetch(wanted: Mapping[Path, Archive], say: Say) -> set[Path]:

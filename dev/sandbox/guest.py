@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from sandbox.cluster import Cluster, KubectlError
-from sandbox.program import CRDS, MANIFESTS
+from sandbox.controller import manifest
 from sandbox.progress import Say
 
-_OURS = tuple(f"--filename={path}" for path in (CRDS, MANIFESTS / "controller.yaml", MANIFESTS / "worker-only.yaml"))
 _DEFINITION = "customresourcedefinition"
 _GONE_WITHIN = "--timeout=120s"
 
@@ -35,7 +34,7 @@ class Item(NamedTuple):
 def guest(cluster: Cluster, namespaces: Sequence[str], say: Say) -> Iterator[None]:
     """Within the context the cluster may be used; at its end goes what was not there at its beginning.
 
-    That is: `namespaces`, as they are known then, and the operator's definitions and permissions. Raises `GuestError`
+    That is: `namespaces`, as they are known then, and what is in the operator's chart. Raises `GuestError`
     where Runs or AwsIntegrations exist: a controller started here would act on them, with an emulated AWS.
     """
     before = _installed(cluster)
@@ -70,8 +69,9 @@ def _item(body: dict[str, object]) -> Item:
 
 
 def _installed(cluster: Cluster) -> set[Item]:
-    """What of the operator's own files is in the cluster."""
-    return items_of(cluster.kubectl("get", *_OURS, "--ignore-not-found", "--output=json").stdout)
+    """What of the operator's chart is in the cluster."""
+    chart = f"--filename={manifest(cluster)}"
+    return items_of(cluster.kubectl("get", chart, "--ignore-not-found", "--output=json").stdout)
 
 
 def _remove(cluster: Cluster, items: Iterable[Item]) -> None:

@@ -9,7 +9,6 @@ from sandbox.process import Process
 
 ROOT = Path(__file__).resolve().parents[2]
 CRDS = ROOT / "crds"
-MANIFESTS = ROOT / "manifests"
 
 READY = "ready as installation"
 _READY_WITHIN = 60.0

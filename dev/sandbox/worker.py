@@ -3,11 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from sandbox import charts
 from sandbox.aws import Aws, Identity
 from sandbox.cluster import Cluster
-from sandbox.program import MANIFESTS, Program
+from sandbox.program import Program
 
 SERVICE_ACCOUNT = "spacelift-aws-worker"
 TENANT = "333333333333"
@@ -60,24 +60,14 @@ class Worker(Program):
             namespace=namespace,
             service_account=SERVICE_ACCOUNT,
         )
-        self._served = tuple(namespaces) or (namespace,)
+        self._values = {
+            "installation": self.environment["SPACELIFT_AWS_INSTALLATION"],
+            "pool": pool,
+            "runNamespaces": list(namespaces),
+            "serviceAccount": {"name": SERVICE_ACCOUNT},
+        }
 
     def install(self) -> None:
-        """Apply its service account where it lives, and its permissions wherever it serves. Again does no harm."""
-        self._apply(self.namespace, MANIFESTS / "worker.yaml")
-        for namespace in self._served:
-            self._apply(namespace, MANIFESTS / "worker-runs.yaml")
-            bind = self._cluster.kubectl(
-                "create",
-                "rolebinding",
-                f"{SERVICE_ACCOUNT}-of-{self.namespace}",
-                f"--namespace={namespace}",
-                "--role=spacelift-aws-worker",
-                f"--serviceaccount={self.namespace}:{SERVICE_ACCOUNT}",
-                "--dry-run=client",
-                "--output=yaml",
-            )
-            self._cluster.kubectl("apply", "--filename=-", input=bind.stdout)
-
-    def _apply(self, namespace: str, manifest: Path) -> None:
-        self._cluster.kubectl("apply", f"--namespace={namespace}", f"--filename={manifest}")
+        """Apply all of its chart: where it lives, and its bindings wherever it serves. Again does no harm."""
+        rendered = charts.beside(charts.WORKER, self.namespace, self._values)
+        self._cluster.kubectl("apply", "--filename=-", input=rendered)

@@ -6,17 +6,17 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from sandbox import controller
+from sandbox import charts, controller
 from sandbox.objects import Objects, RefusedError, condition
 from sandbox.process import wait_until
-from sandbox.program import MANIFESTS, Program
-from sandbox.stage import Stage
+from sandbox.program import Program
+from sandbox.stage import INSTALLATION, Stage
 from sandbox.worker import SERVICE_ACCOUNT, Tenant, Worker, tenant
 
 CONTROLLER = f"system:serviceaccount:{controller.NAMESPACE}:{controller.SERVICE_ACCOUNT}"
@@ -191,13 +191,31 @@ BASIC = {"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesrevi
 """What everybody may ask about themselves, and certificates that every service account may read."""
 
 
-def granted(*manifests: str) -> Verbs:
-    """What the rules in these manifests allow."""
-    documents = [each for name in manifests for each in yaml.safe_load_all((MANIFESTS / name).read_text())]
+EVERYWHERE = "spacelift-aws-controller"
+CONTROLLERS_HOME = "spacelift-aws-controller-lease"
+WHERE_RUNS_ARE = "spacelift-aws-worker"
+WORKERS_HOME = "spacelift-aws-worker-default-lease"
+
+
+@cache
+def _roles() -> dict[str, list[dict[str, Any]]]:
+    """The rules of every Role and ClusterRole in both charts, by name."""
+    values = {"installation": INSTALLATION}
+    rendered = charts.render(charts.OPERATOR, controller.NAMESPACE), charts.render(charts.WORKER, "research", values)
+    return {
+        document["metadata"]["name"]: document["rules"]
+        for text in rendered
+        for document in charts.documents(text)
+        if "rules" in document
+    }
+
+
+def granted(*roles: str) -> Verbs:
+    """What the rules of these roles allow."""
     return {
         (resource, verb)
-        for document in documents
-        for rule in document.get("rules", ())
+        for role in roles
+        for rule in _roles()[role]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
@@ -243,15 +261,16 @@ def the_worker(stage: Stage, namespace: str, tenants: Tenant) -> Account:
     return Account(stage, stage.cluster.kubeconfig_for(namespace, SERVICE_ACCOUNT))
 
 
-def test_the_controller_may_do_what_its_manifest_says(the_controller: Account, namespace: str) -> None:
+def test_the_controller_may_do_what_its_chart_says(the_controller: Account, namespace: str) -> None:
     for place in (namespace, "kube-system"):
-        assert allowed(the_controller, place) == granted("controller.yaml")
+        assert allowed(the_controller, place) == granted(EVERYWHERE)
+    assert allowed(the_controller, controller.NAMESPACE) == granted(EVERYWHERE, CONTROLLERS_HOME)
 
 
-def test_a_worker_may_do_what_its_manifests_say_in_its_namespace_and_nothing_elsewhere(
+def test_a_worker_may_do_what_its_chart_says_in_its_namespace_and_nothing_elsewhere(
     stage: Stage, the_worker: Account, namespace: str
 ) -> None:
-    assert allowed(the_worker, namespace) == granted("worker.yaml", "worker-runs.yaml")
+    assert allowed(the_worker, namespace) == granted(WORKERS_HOME, WHERE_RUNS_ARE)
     for place in (stage.namespace(), controller.NAMESPACE, "kube-system", "default"):
         assert allowed(the_worker, place) == set()
 
@@ -260,10 +279,10 @@ def test_workers_apart_from_their_runs_may_do_nothing_but_elect_where_they_live(
     stage: Stage, namespace: str, tenants: Tenant
 ) -> None:
     home = stage.namespace()
-    Worker(stage.cluster, {}, home, namespaces=[namespace]).install()
+    Worker(stage.cluster, {"SPACELIFT_AWS_INSTALLATION": INSTALLATION}, home, namespaces=[namespace]).install()
     account = Account(stage, stage.cluster.kubeconfig_for(home, SERVICE_ACCOUNT))
-    assert allowed(account, home) == granted("worker.yaml")
-    assert allowed(account, namespace) == granted("worker-runs.yaml")
+    assert allowed(account, home) == granted(WORKERS_HOME)
+    assert allowed(account, namespace) == granted(WHERE_RUNS_ARE)
     assert stage.cluster.kubectl("get", "serviceaccounts", "-n", namespace, "-o", "name").stdout.split() == [
         "serviceaccount/default"
     ]
@@ -330,7 +349,7 @@ def test_two_tenants_workers_cannot_touch_what_is_the_others(stage: Stage, names
             hands.patch(kind, other, victim, {"status": {}}, subresource="status")
 
 
-# --- Each verb is needed: a verb of the manifests, and by what its use is shown.
+# --- Each verb is needed: a verb of the charts, and by what its use is shown.
 
 SHOWN: dict[tuple[str, str], str] = {
     ("runs", "list"): "at its start",
@@ -365,8 +384,8 @@ OF_THE_CONTROLLER = {
 
 
 def test_every_verb_has_its_place_in_the_table() -> None:
-    assert granted("worker.yaml", "worker-runs.yaml") == {*SHOWN, *OF_WORKERS}
-    assert granted("controller.yaml") == {*SHOWN, *OF_THE_CONTROLLER}
+    assert granted(WORKERS_HOME, WHERE_RUNS_ARE) == {*SHOWN, *OF_WORKERS}
+    assert granted(EVERYWHERE) == {*SHOWN, *OF_THE_CONTROLLER}
 
 
 LONG = "trap 'exit 1' TERM; for i in $(seq 60); do sleep 1; done"
@@ -431,7 +450,7 @@ def test_a_worker_uses_every_verb_it_has_and_is_refused_nothing(stage: Stage, na
     stage.objects.wait("Run", namespace, name, lambda run: condition(run, "Succeeded").get("status") == "True")
     assert worker.process.stop(grace=10) == 0
     user = f"system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}"
-    assert_all_is_used_and_nothing_refused(stage, user, granted("worker.yaml", "worker-runs.yaml"), since)
+    assert_all_is_used_and_nothing_refused(stage, user, granted(WORKERS_HOME, WHERE_RUNS_ARE), since)
 
 
 def test_the_controller_uses_every_verb_it_has_and_is_refused_nothing(stage: Stage, namespace: str) -> None:
@@ -445,7 +464,7 @@ def test_the_controller_uses_every_verb_it_has_and_is_refused_nothing(stage: Sta
         stage.controller.start()
         assert stage.controller.process.stop(grace=10) == 0
     stage.controller.start()
-    assert_all_is_used_and_nothing_refused(stage, CONTROLLER, granted("controller.yaml"), since)
+    assert_all_is_used_and_nothing_refused(stage, CONTROLLER, granted(EVERYWHERE), since)
 
 
 @contextmanager

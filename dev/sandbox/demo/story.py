@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 
+from sandbox.controller import NAMESPACE, manifest
 from sandbox.demo import resources
 from sandbox.demo.beats import Beat, Chapter, Check, Command, Output, Prose
 from sandbox.demo.scene import SECRET_TYPE, Scene, parsed
@@ -11,7 +12,7 @@ from sandbox.demo.sights import CONTROLLER, ended, nothing_left, phase_of
 from sandbox.demo.workers import the_workers_side
 from sandbox.objects import condition
 from sandbox.process import wait_until
-from sandbox.program import CRDS, MANIFESTS
+from sandbox.program import CRDS
 from sandbox.stage import CUSTOMER, INSTALLATION
 
 Step = Callable[[Scene], Iterator[Beat]]
@@ -19,8 +20,6 @@ Step = Callable[[Scene], Iterator[Beat]]
 ROLE = "deploy"
 ROLE_ARN = f"arn:aws:iam::{CUSTOMER}:role/{ROLE}"
 WIDE = f"{INSTALLATION}@*"
-MANIFESTS_APPLIED = ("controller.yaml", "worker-only.yaml")
-INSTALL = ("apply", "-f", "crds/", *(word for name in MANIFESTS_APPLIED for word in ("-f", f"manifests/{name}")))
 
 
 def a_stage(scene: Scene) -> Iterator[Beat]:
@@ -41,10 +40,13 @@ def a_stage(scene: Scene) -> Iterator[Beat]:
 def the_operator(scene: Scene) -> Iterator[Beat]:
     """Its definitions, its permissions, its process."""
     yield Chapter("The operator arrives")
-    yield Command(("kubectl", *INSTALL))
-    files = [f"--filename={path}" for path in (CRDS, *(MANIFESTS / name for name in MANIFESTS_APPLIED))]
-    yield Output(scene.ask("apply", *files, check=True).stdout)
-    scene.ask("wait", "--for=condition=Established", "--timeout=30s", files[0], check=True)
+    yield Prose(
+        f"operator.yaml is namespace {NAMESPACE} and what `helm template charts/spacelift-aws-operator` makes for it, "
+        "with replicas=0, since the controller runs beside this cluster."
+    )
+    yield Command(("kubectl", "apply", "-f", "operator.yaml"))
+    yield Output(scene.ask("apply", f"--filename={manifest(scene.stage.cluster)}", check=True).stdout)
+    scene.ask("wait", "--for=condition=Established", "--timeout=30s", f"--filename={CRDS}", check=True)
     scene.stage.controller.start()
     yield Check(
         "The controller runs, as its own service account and with nothing more",

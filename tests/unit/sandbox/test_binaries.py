@@ -9,7 +9,7 @@ import pytest
 from sandbox import binaries, download, gobuild
 from sandbox.paths import MODULES, binary_folder
 
-NOWHERE = download.Releases(kubernetes="http://127.0.0.1:9", etcd="http://127.0.0.1:9")
+NOWHERE = download.Releases(*["http://127.0.0.1:9"] * 4)
 
 
 def program(path: Path, text: str = "#!/bin/sh\n") -> Path:

@@ -46,7 +46,7 @@ class Publisher:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.releases = download.Releases(kubernetes=self.url, etcd=self.url)
+        self.releases = download.Releases(*[self.url] * 4)
 
 
 @pytest.fixture
@@ -106,6 +106,25 @@ def test_etcd_is_taken_out_of_its_archive(
     }
     assert fetch(publisher, tmp_path / "etcd", "v3.0.1") == set()
     assert (tmp_path / "etcd").read_bytes() == PROGRAM
+
+
+def test_helm_is_taken_out_of_its_archive(publisher: Publisher, tmp_path: Path) -> None:
+    archive = packed("tar.gz", "linux-amd64/helm")
+    url = "/helm-v4.0.1-linux-amd64.tar.gz"
+    listing = sha256(archive) + b"  helm-v4.0.1-linux-amd64.tar.gz\n"
+    publisher.files = {url: archive, f"{url}.sha256sum": listing}
+    assert fetch(publisher, tmp_path / "helm", "v4.0.1") == set()
+    assert (tmp_path / "helm").read_bytes() == PROGRAM
+
+
+def test_kubeconform_is_taken_out_of_its_archive(publisher: Publisher, tmp_path: Path) -> None:
+    archive = packed("tar.gz", "kubeconform")
+    publisher.files = {
+        "/v0.8.1/kubeconform-linux-amd64.tar.gz": archive,
+        "/v0.8.1/CHECKSUMS": sha256(archive) + b"  kubeconform-linux-amd64.tar.gz\n",
+    }
+    assert fetch(publisher, tmp_path / "kubeconform", "v0.8.1") == set()
+    assert (tmp_path / "kubeconform").read_bytes() == PROGRAM
 
 
 def packed(kind: str, member: str) -> bytes:
