@@ -19,6 +19,9 @@ OWN_PREFIX = "aws.spacelift.io/"
 SECRET_TYPE = "aws.spacelift.io/run-credentials"  # noqa: S105 - the type of a Secret, not a secret
 CHILD_PREFIX = "aws-run-"
 
+CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+"""The variables of a session, two of them for its token: some SDKs read only the older name."""
+
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 

@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     denied_for: Seconds = timedelta(minutes=5)
     """How long STS may refuse a Run, while its integration's trust holds, before the Run fails."""
 
+    renew_after: float = Field(default=0.5, gt=0, le=0.5)
+    """After which part of a session's life the credentials of a Run with `delivery: File` are renewed. Not later than
+    at half of it: a kubelet may need a minute and a half to bring them to the pod, and the file of the shortest session
+    names its end after ten of fifteen minutes."""
+
     worker_first: Seconds = timedelta(minutes=1)
     """How long the controller leaves the end of a waiting worker-mode Run (deadline, `stop`) to its worker."""
 

@@ -185,7 +185,6 @@ def cast(_stage: Stage, seasoned: Play, tmp_path_factory: pytest.TempPathFactory
     for role in ("queued, stopped", "queued, goes on", "queued, deleted"):
         on.run(role, integration="later")
     on.run("starting deadline", integration="missing", startingDeadlineSeconds=3)
-    on.run("file", delivery="File")
     on.run("masked", maskLogs="Required")
     on.run("proposed", type="Proposed")
     for role, (template, _) in REFUSED_TEMPLATES.items():
@@ -411,7 +410,6 @@ def test_a_time_to_live_takes_run_and_pod_away(cast: Play) -> None:
 
 
 def test_what_this_operator_cannot_do_waits_and_says_so(cast: Play) -> None:
-    cast.wait("file", issued("DeliveryNotSupported", "use `delivery: Environment`"))
     cast.wait("masked", issued("MaskingNotSupported", "use `maskLogs: Auto`"))
 
 

@@ -58,8 +58,6 @@ class CredentialsIssuedReason(StrEnum):
     ACCESS_DENIED = "AccessDenied"
     RETRYING = "Retrying"
     WORKER_MODE_IS_NAMESPACED = "WorkerModeIsNamespaced"
-    DELIVERY_NOT_SUPPORTED = "DeliveryNotSupported"
-    """This operator cannot deliver credentials in the way that the Run asks for."""
     MASKING_NOT_SUPPORTED = "MaskingNotSupported"
     """The Run requires masked logs, which this operator cannot do."""
     NOT_NEEDED = "NotNeeded"

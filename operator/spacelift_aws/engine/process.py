@@ -279,7 +279,11 @@ class Process:
             kube=self._kube,
             sts=sts,
             recorder=self._recorder,
-            limits=Limits(creation_in_doubt=settings.creation_in_doubt, denied=settings.denied_for),
+            limits=Limits(
+                creation_in_doubt=settings.creation_in_doubt,
+                denied=settings.denied_for,
+                renew_after=settings.renew_after,
+            ),
             clock=_now,
         )
         return _Parts(sts, integrations, executor)

@@ -91,7 +91,7 @@ class World:
         key = self._cache.run_of(pod)
         if key is not None:
             self._enqueue(RunKey(*key))
-        elif pod.executor == self._executor_name and (not pod.finished or _credentials_live(pod)):
+        elif pod.executor == self._executor_name and (not pod.finished or _may_have_live_credentials(pod)):
             self._enqueue(Leftover(pod.namespace, pod.run_id, pod.run_name))
 
     def lost_pod(self, pod: Pod) -> None:
@@ -147,5 +147,6 @@ def _older(run: Run, other: Run) -> bool:
     return version_of(run.metadata.resource_version) < version_of(other.metadata.resource_version)
 
 
-def _credentials_live(pod: Pod) -> bool:
-    return pod.expires_at is not None and pod.expires_at > datetime.now(UTC)
+def _may_have_live_credentials(pod: Pod) -> bool:
+    """Those in a file may have been renewed since the pod was made, which says when its first ones end."""
+    return pod.has_file or (pod.expires_at is not None and pod.expires_at > datetime.now(UTC))

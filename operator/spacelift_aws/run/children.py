@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from spacelift_aws.api.meta import format_time
-from spacelift_aws.api.run import Run
+from spacelift_aws.api.run import Delivery, Run
 from spacelift_aws.aws.sts import Credentials
 from spacelift_aws.kube.resources import RUNS
 from spacelift_aws.names import (
@@ -18,6 +18,7 @@ from spacelift_aws.names import (
     child_name,
     executor_labels,
 )
+from spacelift_aws.run import file_delivery
 from spacelift_aws.run.template import credentialed_containers
 
 KEEP_NODE = {
@@ -28,7 +29,10 @@ KEEP_NODE = {
 
 
 def build_secret(run: Run, run_id: str, credentials: Credentials) -> dict[str, Any]:
-    """The Secret with the four variables. Its owner reference has the garbage collector as a second line of defence."""
+    """The Secret with the four variables or the two files.
+
+    Its owner reference has the garbage collector as a second line of defence.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -43,13 +47,19 @@ def build_secret(run: Run, run_id: str, credentials: Credentials) -> dict[str, A
             },
             "ownerReferences": [_owner(run)],
         },
-        "stringData": {
-            "AWS_ACCESS_KEY_ID": credentials.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
-            # botocore reads the older name first: the two must be equal.
-            "AWS_SECURITY_TOKEN": credentials.session_token,
-            "AWS_SESSION_TOKEN": credentials.session_token,
-        },
+        "stringData": _content(run, credentials),
+    }
+
+
+def _content(run: Run, credentials: Credentials) -> dict[str, str]:
+    if run.spec.delivery is Delivery.FILE:
+        return file_delivery.secret_content(credentials)
+    return {
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+        # botocore reads the older name first: the two must be equal.
+        "AWS_SECURITY_TOKEN": credentials.session_token,
+        "AWS_SESSION_TOKEN": credentials.session_token,
     }
 
 
@@ -61,6 +71,9 @@ def build_pod(run: Run, run_id: str, *, role_arn: str, executor: str, expires_at
     metadata = run.spec.template.metadata
     labels = dict(metadata.labels or {}) if metadata else {}
     annotations = dict(metadata.annotations or {}) if metadata else {}
+    if run.spec.delivery is Delivery.FILE:
+        skip = file_delivery.SKIP_CONTAINERS
+        annotations[skip] = file_delivery.skipping(annotations.get(skip), credentialed_containers(run.spec))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -94,9 +107,18 @@ def _pod_spec(run: Run, run_id: str, role_arn: str) -> dict[str, Any]:
             {"name": name, "value": value} for name, value in computed.items() if name not in names
         ] + own
         if container["name"] in credentialed:
-            # Last, because the last source wins: a Secret or ConfigMap of the template cannot replace a value.
-            container["envFrom"] = [*(container.get("envFrom") or ()), {"secretRef": {"name": child_name(run_id)}}]
+            _deliver(run, run_id, container)
+    if run.spec.delivery is Delivery.FILE:
+        spec["volumes"] = [*(spec.get("volumes") or ()), file_delivery.volume(child_name(run_id))]
     return spec
+
+
+def _deliver(run: Run, run_id: str, container: dict[str, Any]) -> None:
+    if run.spec.delivery is Delivery.FILE:
+        file_delivery.add_to(container)
+        return
+    # Last, because the last source wins: a Secret or ConfigMap of the template cannot replace a value.
+    container["envFrom"] = [*(container.get("envFrom") or ()), {"secretRef": {"name": child_name(run_id)}}]
 
 
 def computed_variables(run: Run, run_id: str, role_arn: str) -> Mapping[str, str]:

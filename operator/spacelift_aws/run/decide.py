@@ -8,89 +8,37 @@ Asked again after every action and every change, it needs no record of where it 
 objects as they are. An action that was done already is either not asked for again or harmless to repeat.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from spacelift_aws.api.meta import format_time
 from spacelift_aws.api.reasons import ConditionType, SucceededReason
-from spacelift_aws.api.run import Phase, RunStatus
+from spacelift_aws.api.run import Delivery, Phase, RunStatus
 from spacelift_aws.names import POOL_VOICE, child_name
 from spacelift_aws.run import status
+from spacelift_aws.run.actions import (
+    Action,
+    Advise,
+    CreatePod,
+    Decision,
+    DeletePod,
+    DeleteRun,
+    IssueCredentials,
+    LookForPod,
+    NoteVanished,
+    WriteStatus,
+)
 from spacelift_aws.run.observed import Grant, Observed, SecretState
 from spacelift_aws.run.outcome import finished_at, outcome_of, trouble_of
 from spacelift_aws.run.pods import Pod
+from spacelift_aws.run.secret import NotRenewed, is_renewed, renew, renewal_due, rid_of_secret, session_life
 from spacelift_aws.run.status import End
 from spacelift_aws.run.template import credentialed_containers, refusal
 
-
-@dataclass(frozen=True, slots=True)
-class IssueCredentials:
-    """Assume the role and put the session into the Run's Secret, in place of one that may be there."""
-
-    grant: Grant
-
-
-@dataclass(frozen=True, slots=True)
-class CreatePod:
-    """Create the Run's pod; its Secret is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class LookForPod:
-    """Ask the API server for the pod: what was seen so far does not prove that it is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoteVanished:
-    """Remember since when the pod of another executor's Run is missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeletePod:
-    """End the pod gently."""
-
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteSecret:
-    """Delete the Secret by name, whether or not it is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriteStatus:
-    """Write this status, if the Run is still the one decided on."""
-
-    status: RunStatus
-    warning: str | None = None
-    """The reason of the Event that tells a new message of a run under way; None where that is no news to anybody."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRun:
-    """The Run's time to live after its end is over."""
-
-
-NEAR_EXPIRY = timedelta(minutes=5)
-"""Credentials that a container has yet to read are replaced so long before their end: a third of the shortest life."""
-RENEWAL_PAUSE = timedelta(minutes=1)
-"""Credentials are not replaced sooner: where clocks disagree, a new session may seem to near its end at once."""
-LAST_MOMENT = timedelta(minutes=1)
-"""Those that could not be replaced are taken away so long before their end: no container starts with dead ones."""
 CLOCK_SKEW = timedelta(seconds=5)
 """The API server's clock decides when a pod's deletion was asked for, ours when its deadline has come."""
 
 STOPPING = "Stopping: the pod has its grace period to end."
 ENDING = "The pod is being deleted."
-
-Action = IssueCredentials | CreatePod | LookForPod | NoteVanished | DeletePod | DeleteSecret | WriteStatus | DeleteRun
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Actions to do now, in this order, and when to look again if nothing changes before."""
-
-    actions: tuple[Action, ...] = ()
-    again_at: datetime | None = None
 
 
 def decide(seen: Observed) -> Decision:
@@ -125,7 +73,7 @@ def _queued(seen: Observed) -> Decision:
     if trouble is not None and seen.now < trouble.retry_at:
         wanted = status.waiting(seen, trouble.reason, trouble.message)
         return _wait(seen, wanted, min(_starting_deadline(seen), trouble.retry_at))
-    if seen.memory.secret is not SecretState.PRESENT or seen.now >= _renewal_due(seen):
+    if seen.memory.secret is not SecretState.PRESENT or seen.now >= renewal_due(seen):
         return Decision((IssueCredentials(seen.grant),))
     return Decision((CreatePod(),))
 
@@ -162,7 +110,7 @@ def _wait(seen: Observed, wanted: RunStatus, until: datetime) -> Decision:
     memory = seen.memory
     if memory.secret is SecretState.UNKNOWN and memory.unanswered_at is None:
         return Decision(_write(seen, wanted), until)
-    deletion = _rid_of_secret(seen, repeatedly=False)
+    deletion = rid_of_secret(seen, repeatedly=False)
     if deletion is None:
         return Decision(_write(seen, wanted), until)
     return Decision(deletion.actions or _write(seen, wanted), _earliest(until, deletion.again_at))
@@ -172,29 +120,67 @@ def _with_pod(seen: Observed, pod: Pod) -> Decision:
     """The pod exists, or did a moment ago."""
     if pod.finished or pod.gone:
         return _finish(seen, _end_of(seen, pod))
+    refused = _changed_on_the_way(seen, pod)
     if pod.deletion is not None:
         lost_at = pod.deletion + seen.limits.lost_node
         if seen.now >= lost_at:
             return _finish(seen, _end_of(seen, pod))
-        return Decision(_write(seen, status.with_pod(seen, pod, STOPPING if seen.stopped else ENDING)), lost_at)
+        message = refused or (STOPPING if seen.stopped else ENDING)
+        return Decision(_write(seen, status.with_pod(seen, pod, message)), lost_at)
     deadline = _deadline(seen, pod.created)
-    if seen.stopped or (deadline is not None and seen.now >= deadline):
+    if refused is not None or seen.stopped or (deadline is not None and seen.now >= deadline):
         return Decision((DeletePod(pod.uid),))
-    return _keep_going(seen, pod, deadline)
+    return _advise(seen, pod) or _keep_going(seen, pod, deadline)
+
+
+def _changed_on_the_way(seen: Observed, pod: Pod) -> str | None:
+    """What a webhook has made of the pod, where other credentials than the run's would win in it without a word."""
+    if seen.run.spec.delivery is not Delivery.FILE:
+        return None
+    names = credentialed_containers(seen.run.spec)
+    for container in pod.containers:
+        if container.name in names and container.hindrance is not None:
+            return (
+                f"Container `{container.name}` was given {container.hindrance}: not by the template, so by a webhook "
+                "of the cluster, as EKS's does for service accounts that are annotated with a role. Use a service "
+                "account without a role, keep the webhook from this pod, or use `delivery: Environment`."
+            )
+    return None
+
+
+def _advise(seen: Observed, pod: Pod) -> Decision | None:
+    """Tell of `delivery: File` where it is missing."""
+    advice = _advice_due(seen, pod)
+    if advice is None or seen.now < advice:
+        return None
+    ends = f"at {format_time(seen.expires_at)}" if seen.expires_at is not None else "before that"
+    seconds = seen.run.spec.active_deadline_seconds
+    start = f"The run may go on for {seconds} seconds" if seconds is not None else "The run has no deadline"
+    return Decision((Advise(f"{start}, but its credentials, fixed in variables, end {ends}: use `delivery: File`."),))
+
+
+def _advice_due(seen: Observed, pod: Pod) -> datetime | None:
+    """When to tell that variables may not last: at the start if that is known then, else at half of the session."""
+    if seen.run.spec.delivery is Delivery.FILE or seen.memory.advised or not isinstance(seen.grant, Grant):
+        return None
+    life, seconds = session_life(seen), seen.run.spec.active_deadline_seconds
+    if seconds is not None:
+        return pod.created if timedelta(seconds=seconds) > life else None
+    return seen.expires_at - life / 2 if pod.running and seen.expires_at is not None else None
 
 
 def _keep_going(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision:
     """The pod starts or runs: credentials that it has yet to read must be alive when it does."""
-    trouble, wake = trouble_of(pod, seen.run.status.message), deadline
-    if pod.awaits_credentials(credentialed_containers(seen.run.spec)):
-        due = _renewal_due(seen, missing=_misses_secret(seen, pod))
+    trouble, wake = trouble_of(pod, seen.run.status.message), _earliest(deadline, _advice_due(seen, pod))
+    if is_renewed(seen, pod):
+        due = renewal_due(seen, pod)
         if seen.now < due:
             wake = _earliest(wake, due)
         else:
-            renewal = _renew(seen, pod)
-            if not isinstance(renewal, _NotRenewed):
+            renewal = renew(seen, pod)
+            if not isinstance(renewal, NotRenewed):
                 return Decision((renewal,))
-            trouble, wake = renewal.message, _earliest(wake, renewal.again_at)
+            return _go_on_without(seen, pod, renewal, wake)
     if not pod.running and trouble is None and seen.run.status.phase is Phase.QUEUED:
         settled = pod.created + seen.limits.preparing
         if seen.now < settled:
@@ -202,45 +188,15 @@ def _keep_going(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision
     return Decision(_write(seen, status.with_pod(seen, pod, trouble), "PodNotReady"), wake)
 
 
-@dataclass(frozen=True, slots=True)
-class _NotRenewed:
-    """Credentials cannot be replaced at this moment: what to tell, and when to look again."""
-
-    message: str
-    again_at: datetime | None
-
-
-def _renewal_due(seen: Observed, *, missing: bool = False) -> datetime:
-    """When credentials that no container has read yet are to be replaced; `missing` is what a kubelet says."""
-    issued_at = seen.memory.issued_at
-    if missing:
-        return issued_at + seen.limits.secret_seen if issued_at is not None else seen.now
-    due = seen.expires_at - NEAR_EXPIRY if seen.expires_at is not None else seen.now
-    return max(due, issued_at + RENEWAL_PAUSE) if issued_at is not None else due
-
-
-def _renew(seen: Observed, pod: Pod) -> Action | _NotRenewed:
-    """Fresh credentials for a pod that has yet to read them, or what to do without."""
-    memory, retry_at = seen.memory, None
-    if isinstance(seen.grant, Grant):
-        trouble = memory.trouble
-        if trouble is None or seen.now >= trouble.retry_at:
-            return IssueCredentials(seen.grant)
-        said, retry_at = trouble.message, trouble.retry_at
-    else:
-        said = seen.grant.message
-    message = f"The pod waits for fresh credentials: {said}"
-    last_moment = seen.expires_at - LAST_MOMENT if seen.expires_at is not None else seen.now
-    if seen.now < last_moment:
-        return _NotRenewed(message, _earliest(last_moment, retry_at))
-    if memory.secret is SecretState.HELD:
-        # Nothing else keeps the container from starting with credentials that are dead.
-        return DeletePod(pod.uid)
-    # Without a Secret the container waits.
-    deletion = _rid_of_secret(seen)
-    if deletion is None:
-        return _NotRenewed(message, retry_at)
-    return next(iter(deletion.actions), None) or _NotRenewed(message, _earliest(deletion.again_at, retry_at))
+def _go_on_without(seen: Observed, pod: Pod, renewal: NotRenewed, wake: datetime | None) -> Decision:
+    """Credentials are due and cannot be had."""
+    wake = _earliest(wake, renewal.again_at)
+    if seen.run.spec.delivery is not Delivery.FILE:
+        wanted = status.with_pod(seen, pod, f"The pod waits for fresh credentials: {renewal.why}")
+        return Decision(_write(seen, wanted, "PodNotReady"), wake)
+    if seen.expires_at is not None and seen.now < seen.expires_at:
+        wake = _earliest(wake, seen.expires_at)
+    return Decision(_write(seen, status.not_renewed(seen, pod, renewal.why), "CredentialsNotRenewed"), wake)
 
 
 def _left_to_its_executor(seen: Observed) -> Decision | None:
@@ -261,6 +217,9 @@ def _pod_vanished(seen: Observed) -> Decision:
 def _end_of(seen: Observed, pod: Pod | None) -> End:
     """How a Run ends whose pod has finished, is gone, or hangs on a lost node."""
     ended = (finished_at(pod) if pod is not None and pod.finished else None) or seen.now
+    refused = _changed_on_the_way(seen, pod) if pod is not None else None
+    if refused is not None:
+        return End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused, None, ended)
     outcome = outcome_of(pod) if pod is not None else None
     if outcome is None or outcome.reason is SucceededReason.POD_DELETED:
         return _cut_short(seen, pod, ended)
@@ -286,7 +245,7 @@ def _cut_short(seen: Observed, pod: Pod | None, ended: datetime) -> End:
 
 def _finish(seen: Observed, end: End) -> Decision:
     """The terminal phase, but first the Secret: gone by the API server's own word, and for good."""
-    deletion = _rid_of_secret(seen)
+    deletion = rid_of_secret(seen)
     if deletion is None:
         return Decision(_write(seen, status.terminal(seen, end)))
     if deletion.actions:
@@ -301,27 +260,6 @@ def _finish(seen: Observed, end: End) -> Decision:
     return Decision(_write(seen, status.held(seen, message)), deletion.again_at)
 
 
-def _rid_of_secret(seen: Observed, *, repeatedly: bool = True) -> Decision | None:
-    """What remains to be done until the Secret is gone and cannot come back; None when nothing does.
-
-    A creation that was never answered may still be carried out: its deletion is repeated until it no longer can, or at
-    least done once more by then. A Secret that a finalizer holds is harmless once its credentials have expired.
-    """
-    memory, limits = seen.memory, seen.limits
-    if memory.secret not in (SecretState.GONE, SecretState.HELD) or memory.deleted_at is None:
-        return Decision((DeleteSecret(),))
-    again_at = memory.deleted_at + limits.deletion_repeat
-    if memory.secret is SecretState.HELD:
-        if seen.expires_at is not None and seen.now >= seen.expires_at:
-            return None
-    else:
-        doubt_ends = memory.unanswered_at + limits.creation_in_doubt if memory.unanswered_at else memory.deleted_at
-        if memory.deleted_at >= doubt_ends:
-            return None
-        again_at = again_at if repeatedly else doubt_ends
-    return Decision((DeleteSecret(),)) if seen.now >= again_at else Decision((), again_at)
-
-
 def _after_the_end(seen: Observed) -> Decision:
     """Nothing of a Run outlives its terminal phase, whoever wrote it; later the Run itself goes."""
     pod, memory = seen.pod, seen.memory
@@ -329,9 +267,9 @@ def _after_the_end(seen: Observed) -> Decision:
         return Decision((DeletePod(pod.uid),))
     # A terminal phase of our own was written after the Secret's end. One that another hand wrote shows
     # in what this process remembers or, after a restart, in a pod whose credentials are still alive.
-    live = pod is not None and pod.expires_at is not None and pod.expires_at > seen.now and not seen.patience
+    live = pod is not None and seen.expires_at is not None and seen.expires_at > seen.now and not seen.patience
     if live or memory.secret is not SecretState.UNKNOWN or memory.unanswered_at is not None:
-        deletion = _rid_of_secret(seen)
+        deletion = rid_of_secret(seen)
         if deletion is not None:
             return deletion
     ttl, ended = seen.run.spec.ttl_seconds_after_finished, seen.run.status.finished_at
@@ -343,14 +281,6 @@ def _after_the_end(seen: Observed) -> Decision:
 
 def _write(seen: Observed, wanted: RunStatus, warning: str | None = None) -> tuple[Action, ...]:
     return () if wanted == seen.run.status else (WriteStatus(wanted, warning),)
-
-
-def _misses_secret(seen: Observed, pod: Pod) -> bool:
-    """Whether the kubelet says that the Secret is not there."""
-    name = child_name(seen.run_id)
-    return any(
-        container.reason == "CreateContainerConfigError" and name in container.message for container in pod.containers
-    )
 
 
 def _deadline(seen: Observed, since: datetime) -> datetime | None:

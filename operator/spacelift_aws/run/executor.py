@@ -2,13 +2,13 @@
 
 import base64
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
-from spacelift_aws.api.run import Phase, Run, RunStatus
+from spacelift_aws.api.run import Delivery, Phase, Run, RunStatus
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.sts import Credentials
 from spacelift_aws.backoff import backoff
@@ -17,8 +17,9 @@ from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidd
 from spacelift_aws.kube.recorder import Recorder, Regarding
 from spacelift_aws.kube.resources import PODS, RUNS
 from spacelift_aws.names import child_name, run_id
-from spacelift_aws.run import decide, status
+from spacelift_aws.run import actions, status
 from spacelift_aws.run.children import build_pod, build_secret
+from spacelift_aws.run.decide import decide
 from spacelift_aws.run.observed import (
     Grant,
     Limits,
@@ -83,7 +84,9 @@ class Executor:
             # The Secret of another's Run is not ours to doubt, not even where we tell that it waits.
             if not self._is_ours(run, pod):
                 continue
-            if run.status.phase.terminal or (pod is not None and pod.running):
+            # Variables are issued before anything runs, a file is renewed for as long as something does.
+            settled = pod is not None and pod.running and run.spec.delivery is not Delivery.FILE
+            if run.status.phase.terminal or settled:
                 continue
             self._remember(_run_id(run), unanswered_at=now)
 
@@ -93,7 +96,7 @@ class Executor:
             seen = self._observe(key)
             if seen is None:
                 return await self._let_go(key)
-            decision = decide.decide(seen)
+            decision = decide(seen)
             if not decision.actions:
                 return _seconds(seen.now, decision.again_at)
             for action in decision.actions:
@@ -188,24 +191,27 @@ class Executor:
         memory = self._memories.get(identifier, _NOTHING)
         self._memories[identifier] = replace(memory, **changes)  # type: ignore[arg-type]  # fields by name
 
-    async def _do(self, seen: Observed, action: decide.Action) -> None:
+    async def _do(self, seen: Observed, action: actions.Action) -> None:
         match action:
-            case decide.IssueCredentials(grant):
+            case actions.IssueCredentials(grant):
                 await self._issue(seen, grant)
-            case decide.CreatePod():
+            case actions.CreatePod():
                 await self._create_pod(seen)
-            case decide.LookForPod():
+            case actions.LookForPod():
                 await self._look_for_pod(seen)
-            case decide.NoteVanished():
+            case actions.NoteVanished():
                 self._remember(seen.run_id, vanished_at=seen.now)
-            case decide.DeletePod():
+            case actions.DeletePod():
                 if seen.pod is not None:
                     await self._end_pod(seen.pod)
-            case decide.DeleteSecret():
+            case actions.DeleteSecret():
                 await self._delete_secret(seen)
-            case decide.WriteStatus(wanted, warning):
+            case actions.WriteStatus(wanted, warning):
                 await self._write_status(seen, wanted, warning)
-            case decide.DeleteRun():
+            case actions.Advise(message):
+                self._remember(seen.run_id, advised=True)
+                self._recorder.event(_regarding(seen.run), "Warning", "SessionTooShort", message)
+            case actions.DeleteRun():
                 await self._kube.delete(RUNS, *_key(seen.run), uid=seen.run.metadata.uid)
                 self._view.lost_run(seen.run)
 
@@ -222,7 +228,8 @@ class Executor:
         try:
             created = await self._put_secret(seen, body)
         except ApiError as error:
-            message = scrubbed(f"The API server refuses the run's Secret: {error.message}", session.credentials)
+            shown = f"The API server refuses the run's Secret: {error.message}"
+            message = scrubbed(shown, session.credentials, body["stringData"])
             self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
             return
         if created:
@@ -241,16 +248,18 @@ class Executor:
             self._view.left_behind(_leftover(seen.run))
 
     async def _put_secret(self, seen: Observed, body: Object) -> bool:
-        """Create the Secret. One that is there may be a leftover, a rival's or forged: it is replaced unread."""
-        namespace, name = seen.run.metadata.namespace, child_name(seen.run_id)
+        """Create the Secret. One that is there may be a leftover, a rival's or forged: it is replaced unread.
+
+        One of our own makes way first. A pod that has it mounted keeps what it had until the new one has come.
+        """
+        there = seen.memory.secret is SecretState.PRESENT
         for _ in range(2):
+            if there and not await self._clear_the_way(seen):
+                return False
             try:
-                await self._kube.create_secret(namespace, body)
+                await self._kube.create_secret(seen.run.metadata.namespace, body)
             except AlreadyExists:
-                if await self._kube.delete_secret(namespace, name) is Deletion.HELD:
-                    message = f"A Secret `{name}` is held by a finalizer, which has to be removed first."
-                    self._failed(seen, CredentialsIssuedReason.RETRYING, message)
-                    return False
+                there = True
             except Unanswered as error:
                 self._remember(seen.run_id, unanswered_at=self._clock())
                 self._failed(
@@ -259,7 +268,16 @@ class Executor:
                 return False
             else:
                 return True
-        self._failed(seen, CredentialsIssuedReason.RETRYING, f"Somebody else keeps creating a Secret `{name}`.")
+        message = f"Somebody else keeps creating a Secret `{child_name(seen.run_id)}`."
+        self._failed(seen, CredentialsIssuedReason.RETRYING, message)
+        return False
+
+    async def _clear_the_way(self, seen: Observed) -> bool:
+        await self._delete_secret(seen)
+        if self._memories[seen.run_id].secret is not SecretState.HELD:
+            return True
+        message = f"A Secret `{child_name(seen.run_id)}` is held by a finalizer, which has to be removed first."
+        self._failed(seen, CredentialsIssuedReason.RETRYING, message)
         return False
 
     def _sts_refused(self, seen: Observed, error: StsError) -> None:
@@ -271,7 +289,8 @@ class Executor:
         since = seen.memory.denied_since or now
         self._remember(seen.run_id, denied_since=since)
         message = f"STS refuses to issue a session: {_words(error)}"
-        if now - since >= self._limits.denied:
+        # What has a pod is not failed for it: the run goes on with what it has.
+        if seen.pod is None and now - since >= self._limits.denied:
             self._remember(seen.run_id, verdict=Verdict(SucceededReason.ACCESS_DENIED, message))
             return
         self._failed(seen, CredentialsIssuedReason.ACCESS_DENIED, message)
@@ -382,7 +401,11 @@ class Executor:
 
     def _overtaken(self, seen: Observed) -> bool:
         run = self._view.run(_key(seen.run))
-        return run is None or self._is_gone(seen.run) or run.status.phase.terminal or run.spec.stop
+        if run is None or self._is_gone(seen.run) or run.status.phase.terminal or run.spec.stop:
+            return True
+        pod = self._own_pod(run)
+        ended = pod is None or pod.gone or pod.finished or pod.deletion is not None
+        return seen.pod is not None and ended
 
     def _failed(
         self,
@@ -415,9 +438,10 @@ def _words(error: StsError) -> str:
     return f"{error.code}: {error.message}"
 
 
-def scrubbed(message: str, credentials: Credentials) -> str:
-    """A message without the values that may never be shown, should the server have quoted them."""
-    for value in (credentials.secret_access_key, credentials.session_token):
+def scrubbed(message: str, credentials: Credentials, content: Mapping[str, str]) -> str:
+    """A message without what may never be shown, should the server have quoted a Secret's content or parts of it."""
+    hidden = (value for value in content.values() if value != credentials.access_key_id)
+    for value in (*hidden, credentials.secret_access_key, credentials.session_token):
         encoded = base64.b64encode(value.encode()).decode()
         message = message.replace(value, "*****").replace(encoded, "*****")
     return message

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from spacelift_aws.api.awsintegration import AwsIntegration, LabelSelector, LabelSelectorRequirement, NamespacesFrom
 from spacelift_aws.api.reasons import CredentialsIssuedReason as Reason
-from spacelift_aws.api.run import Delivery, MaskLogs, Run, RunType
+from spacelift_aws.api.run import MaskLogs, Run, RunType
 from spacelift_aws.aws.sts import AssumeRoleRequest
 from spacelift_aws.integration.question import session_tags
 from spacelift_aws.run.observed import Grant, Refusal
@@ -62,11 +62,6 @@ def integration_key(run: Run) -> tuple[str, str]:
 
 
 def _not_yet_built(run: Run) -> Refusal | None:
-    if run.spec.delivery is Delivery.FILE:
-        return Refusal(
-            Reason.DELIVERY_NOT_SUPPORTED,
-            "This operator delivers credentials as environment variables only; use `delivery: Environment`.",
-        )
     if run.spec.mask_logs is MaskLogs.REQUIRED:
         return Refusal(
             Reason.MASKING_NOT_SUPPORTED,

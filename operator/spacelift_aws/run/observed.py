@@ -77,6 +77,8 @@ class Memory:
     """Since when STS refuses this Run while its integration's trust holds."""
     pod_missing: bool = False
     """The API server answered that there is no pod."""
+    advised: bool = False
+    """That the run may outlive its session has been told."""
     vanished_at: datetime | None = None
     """When the pod of a Run that another executor should end was first seen to be missing."""
 
@@ -96,6 +98,8 @@ class Limits:
     """A pod that started by then costs no status write of its own for `Preparing`."""
     lost_node: timedelta = timedelta(seconds=60)
     """A pod still there so long after its grace period has nobody left to end it."""
+    renew_after: float = 0.5
+    """After which part of a session's life the credentials in a file are renewed."""
     another_silent: timedelta = timedelta(seconds=5)
     """Another executor has so long to say its first word about a Run before its absence is told."""
 

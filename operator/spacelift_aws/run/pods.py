@@ -7,6 +7,7 @@ from typing import Any
 
 from spacelift_aws.aws.arns import parse_role_arn
 from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_ROLE_ARN, ANNOTATION_RUN, LABEL_RUN_ID, executor_of
+from spacelift_aws.run import file_delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Container:
     exit_code: int | None
     started_at: datetime | None
     finished_at: datetime | None
+    hindrance: str | None
+    """What keeps its SDKs from using the run's credentials with `delivery: File`, by the pod's spec."""
 
     @property
     def started(self) -> bool:
@@ -62,6 +65,8 @@ class Pod:
     role_arn: str | None
     conditions: tuple[PodCondition, ...]
     containers: tuple[Container, ...]
+    has_file: bool
+    """Whether it has the volume of `delivery: File`: its credentials may have been renewed since it was made."""
     gone: bool = False
 
     @property
@@ -111,11 +116,12 @@ def parse_pod(body: Mapping[str, Any]) -> Pod:
         expires_at=_time(annotations.get(ANNOTATION_EXPIRES_AT)),
         role_arn=_role_arn(annotations.get(ANNOTATION_ROLE_ARN)),
         conditions=tuple(_condition(condition) for condition in status.get("conditions") or ()),
-        containers=_containers(spec, status),
+        containers=_containers(spec, status, metadata["name"]),
+        has_file=file_delivery.mounts_file(spec, metadata["name"]),
     )
 
 
-def _containers(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[Container, ...]:
+def _containers(spec: Mapping[str, Any], status: Mapping[str, Any], secret_name: str) -> tuple[Container, ...]:
     """The containers of the spec, init containers first, each with what the kubelet last said of it."""
     found: list[Container] = []
     for specs, statuses, init in (
@@ -126,11 +132,12 @@ def _containers(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[Con
         for container in spec.get(specs) or ():
             name = container.get("name", "")
             sidecar = init and container.get("restartPolicy") == "Always"
-            found.append(_container(name, init, sidecar, said.get(name) or {}))
+            hindrance = file_delivery.hindrance(container, spec, secret_name)
+            found.append(_container(name, init, sidecar, said.get(name) or {}, hindrance))
     return tuple(found)
 
 
-def _container(name: str, init: bool, sidecar: bool, said: Mapping[str, Any]) -> Container:
+def _container(name: str, init: bool, sidecar: bool, said: Mapping[str, Any], hindrance: str | None) -> Container:
     states: Mapping[str, Any] = said.get("state") or {}
     state = next((known for known in ("terminated", "running") if known in states), "waiting")
     details: Mapping[str, Any] = states.get(state) or {}
@@ -144,6 +151,7 @@ def _container(name: str, init: bool, sidecar: bool, said: Mapping[str, Any]) ->
         exit_code=details.get("exitCode"),
         started_at=_time(details.get("startedAt")),
         finished_at=_time(details.get("finishedAt")),
+        hindrance=hindrance,
     )
 
 

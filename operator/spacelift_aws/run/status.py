@@ -54,6 +54,17 @@ def with_pod(seen: Observed, pod: Pod, message: str | None) -> RunStatus:
     return status.model_copy(update=update)
 
 
+def not_renewed(seen: Observed, pod: Pod, why: str) -> RunStatus:
+    """Preparing or Running with credentials whose renewal fails. They stay issued, and it is said until when."""
+    ends = _ends(seen.now, seen.expires_at)
+    status = with_pod(seen, pod, f"The credentials could not be renewed and {ends}: {why}")
+    known = status.condition(ConditionType.CREDENTIALS_ISSUED)
+    if known is None or known.status != "True":
+        return status
+    issued = known.message.partition(_NOT_RENEWED)[0]
+    return _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "True", known.reason, f"{issued}{_NOT_RENEWED}{why}")
+
+
 def held(seen: Observed, message: str) -> RunStatus:
     """The run has ended, its Secret has not."""
     return (_issued(seen, seen.pod) if _had_credentials(seen) else _base(seen)).model_copy(update={"message": message})
@@ -104,7 +115,8 @@ def events(before: RunStatus, after: RunStatus, warning: str | None) -> Iterator
     was, now = before.condition(ConditionType.CREDENTIALS_ISSUED), after.condition(ConditionType.CREDENTIALS_ISSUED)
     if now is not None and (was is None or (was.status, was.message) != (now.status, now.message)):
         if now.status == "True":
-            yield Event("Normal", "CredentialsIssued", now.message)
+            if was is None or was.status != "True" or before.credentials_expire_at != after.credentials_expire_at:
+                yield Event("Normal", "CredentialsIssued", now.message)
         elif not after.phase.terminal:
             yield Event("Warning", now.reason, now.message)
     if after.phase.terminal and not before.phase.terminal:
@@ -172,6 +184,15 @@ def _issued(seen: Observed, pod: Pod | None) -> RunStatus:
         return status
     message = _issued_message(assumed, expires_at, seen.memory.access_key_id)
     return _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "True", CredentialsIssuedReason.ISSUED, message)
+
+
+_NOT_RENEWED = " It could not be renewed: "
+
+
+def _ends(now: datetime, expires_at: datetime | None) -> str:
+    if expires_at is None:
+        return "are gone"
+    return f"{'end' if now < expires_at else 'have ended'} at {format_time(expires_at)}"
 
 
 def _issued_message(assumed: str, expires_at: datetime, access_key_id: str | None) -> str:

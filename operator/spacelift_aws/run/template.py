@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from spacelift_aws.api.run import Delivery, RunSpec
-from spacelift_aws.names import CHILD_PREFIX, OWN_PREFIX
-
-CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+from spacelift_aws.names import CHILD_PREFIX, CREDENTIAL_VARIABLES, OWN_PREFIX
+from spacelift_aws.run import file_delivery
 
 _SECRET_REFERENCES = ("secretRef", "secretKeyRef", "secret", "nodePublishSecretRef", "imagePullSecrets")
 """Keys of mappings, or of lists of them, that refer to a Secret by `name`; `secretName` does so by itself."""
@@ -48,7 +47,7 @@ def _refusals(spec: RunSpec, own_account: str | None) -> Iterator[str]:
     if size > LARGEST:
         yield f"template.spec: {size:,} bytes are more than {LARGEST:,}; the run's pod and status need room as well."
     yield from _own_metadata(spec)
-    yield from _restarts(spec, pod)
+    yield from _delivery(spec, pod)
     account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
     if account == own_account:
         yield (
@@ -135,14 +134,14 @@ def _own_metadata(spec: RunSpec) -> Iterator[str]:
                 yield f"template.metadata.{kind}: `{key}` is the operator's own; remove it."
 
 
-def _restarts(spec: RunSpec, pod: Mapping[str, Any]) -> Iterator[str]:
-    if spec.delivery is not Delivery.ENVIRONMENT:
+def _delivery(spec: RunSpec, pod: Mapping[str, Any]) -> Iterator[str]:
+    names = credentialed_containers(spec)
+    credentialed = [(place, container) for place, container in _containers(pod) if container["name"] in names]
+    if spec.delivery is Delivery.FILE:
+        yield from file_delivery.refusals(pod, credentialed)
         return
-    credentialed = credentialed_containers(spec)
-    for place, container in _containers(pod):
-        if container["name"] in credentialed and (
-            container.get("restartPolicy") or container.get("restartPolicyRules")
-        ):
+    for place, container in credentialed:
+        if container.get("restartPolicy") or container.get("restartPolicyRules"):
             yield (
                 f"{place}.restartPolicy: a container that starts again would do so with the credentials of its first "
                 "start, dead by then; remove it, or use `delivery: File`."

@@ -47,10 +47,12 @@ class WorkerPolicy(TrustingPolicy):
         integration = self.integration(run)
         if integration is None:
             return self.no_integration(run)
-        if run.spec.worker_pool != self._pool and run.status.phase is Phase.QUEUED:
+        if run.spec.worker_pool != self._pool:
+            # What another pool has begun is ended by this one, but never continued under its identity.
+            verb = "waits for" if run.status.phase is Phase.QUEUED else "was begun by"
             return Refusal(
                 CredentialsIssuedReason.NO_WORKER,
-                f"Pool `{run.spec.worker_pool}`, which this Run waits for, is heard of no more.",
+                f"Pool `{run.spec.worker_pool}`, which this Run {verb}, is heard of no more.",
             )
         return self.by_trust(run, run_id, integration)
 

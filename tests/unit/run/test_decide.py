@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
-from spacelift_aws.run.decide import Decision, WriteStatus, decide
-from spacelift_aws.run.observed import Memory, SecretState, Trouble, Verdict
+from spacelift_aws.run.actions import Advise, Decision, WriteStatus
+from spacelift_aws.run.children import build_pod
+from spacelift_aws.run.decide import decide
+from spacelift_aws.run.observed import Limits, Memory, SecretState, Trouble, Verdict
+from spacelift_aws.run.status import events
 
 
 def names(decision: Decision) -> list[str]:
@@ -203,7 +206,8 @@ class TestFreshness:
 
     def test_a_container_that_has_read_them_needs_no_others(self, kit: Any) -> None:
         status = kit.run(status=written(decide(kit.seen(3, pod=kit.running(), memory=had(kit)))).model_dump())
-        assert decide(kit.seen(3500, run=status, pod=kit.running(), memory=had(kit))).actions == ()
+        told = had(kit, advised=True)
+        assert decide(kit.seen(3500, run=status, pod=kit.running(), memory=told)).actions == ()
 
     def test_only_containers_that_get_them_matter(self, kit: Any) -> None:
         template = {"containers": [{"name": "main"}, {"name": "late"}]}
@@ -211,7 +215,7 @@ class TestFreshness:
         pod = kit.pod(said, spec=template)
         for name, acts in (("main", False), ("late", True)):
             decision = decide(
-                kit.seen(3400, run=kit.run(pod=template, credentialsFor=[name]), pod=pod, memory=had(kit))
+                kit.seen(3400, run=kit.run(pod=template, credentialsFor=[name]), pod=pod, memory=had(kit, advised=True))
             )
             assert ("IssueCredentials" in names(decision)) is acts
 
@@ -233,6 +237,8 @@ class TestFreshness:
     def test_where_they_cannot_be_replaced_the_run_says_why(self, kit: Any) -> None:
         decision = decide(kit.seen(3301, pod=kit.pod(), grant=kit.refusal("Gone."), memory=had(kit)))
         assert written(decision).message == "The pod waits for fresh credentials: Gone."
+        assert decision.again_at == kit.at(3301 + 60)
+        decision = decide(kit.seen(3500, pod=kit.pod(), grant=kit.refusal("Gone."), memory=had(kit)))
         assert decision.again_at == kit.at(3540)
 
     def test_and_at_the_last_moment_they_are_taken_away(self, kit: Any) -> None:
@@ -307,3 +313,124 @@ class TestAfterTheEnd:
             for pod in (None, kit.pod(), kit.running(), kit.ended()):
                 for memory in (Memory(), replace(without(kit), pod_missing=True)):
                     decide(kit.seen(30, run=run, pod=pod, memory=memory))
+
+
+class TestFiles:
+    """`delivery: File`: credentials that are read again for as long as the pod may run."""
+
+    def seen(self, kit: Any, after: float, pod: Any = None, **known: Any) -> Any:
+        run = known.pop("run", None) or kit.run(delivery="File")
+        return kit.seen(after, run=run, pod=pod or self.running(kit), **known)
+
+    def spec(self, kit: Any) -> Any:
+        run = kit.run(delivery="File")
+        made = build_pod(run, kit.run_id, role_arn=kit.role, executor="controller", expires_at=kit.at(3601))
+        return made["spec"]
+
+    def running(self, kit: Any, **parts: Any) -> Any:
+        state = {"phase": "Running", "containerStatuses": [kit.said(running={"startedAt": kit.time(2)})]}
+        return kit.pod(state, spec=parts.pop("spec", None) or self.spec(kit), **parts)
+
+    def tampered(self, kit: Any) -> Any:
+        spec = self.spec(kit)
+        spec["containers"][0]["env"].append({"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/token"})
+        return spec
+
+    def test_a_running_pod_gets_fresh_ones_at_half_of_the_sessions_life(self, kit: Any) -> None:
+        decision = decide(self.seen(kit, 900, memory=had(kit)))
+        assert decision.again_at == kit.at(1800)
+        assert names(decide(self.seen(kit, 1800, memory=had(kit)))) == ["IssueCredentials"]
+
+    def test_also_where_nothing_is_remembered(self, kit: Any) -> None:
+        run = kit.run(delivery="File", status={"phase": "Running", "credentialsExpireAt": kit.time(5400)})
+        assert decide(self.seen(kit, 3500, run=run)).again_at == kit.at(3600)
+        assert names(decide(self.seen(kit, 3600, run=run))) == ["IssueCredentials"]
+
+    def test_the_part_of_the_life_is_a_setting(self, kit: Any) -> None:
+        limits = Limits(renew_after=0.01)
+        seen = replace(self.seen(kit, 36, memory=had(kit)), limits=limits)
+        assert decide(seen).again_at == kit.at(37), "and the pause between two is no longer than that part"
+        assert names(decide(replace(seen, now=kit.at(37)))) == ["IssueCredentials"]
+
+    def test_stop_and_the_deadline_come_before_renewal(self, kit: Any) -> None:
+        for spec in ({"stop": True}, {"activeDeadlineSeconds": 1799}):
+            run = kit.run(delivery="File", **spec)
+            assert names(decide(self.seen(kit, 1800, run=run, memory=had(kit)))) == ["DeletePod"]
+        ending = self.running(kit, metadata=kit.deleted(1790))
+        assert "IssueCredentials" not in names(decide(self.seen(kit, 1800, pod=ending, memory=had(kit))))
+
+    def test_what_cannot_be_renewed_runs_on_and_says_how_long_it_has(self, kit: Any) -> None:
+        before = written(decide(self.seen(kit, 3, memory=had(kit)))).model_dump()
+        run = kit.run(delivery="File", status=before)
+        decision = decide(self.seen(kit, 1800, run=run, grant=kit.refusal("Trust is gone."), memory=had(kit)))
+        status = written(decision)
+        issued = status.condition("CredentialsIssued")
+        assert (status.phase, issued.status, issued.reason) == ("Running", "True", "Issued")
+        assert "with access key ID ASIA" in issued.message
+        assert issued.message.endswith(f"ends at {kit.time(3600)}. It could not be renewed: Trust is gone.")
+        assert status.message == f"The credentials could not be renewed and end at {kit.time(3600)}: Trust is gone."
+        assert decision.again_at == kit.at(1860)
+        again = kit.run(delivery="File", status=status.model_dump())
+        refused = kit.refusal("Trust is gone.")
+        assert decide(self.seen(kit, 1900, run=again, grant=refused, memory=had(kit))).actions == ()
+        late = written(decide(self.seen(kit, 3600, run=again, grant=refused, memory=had(kit))))
+        assert late.message.endswith(f"have ended at {kit.time(3600)}: Trust is gone.")
+        told = list(events(run.status, status, decision.actions[0].warning))  # type: ignore[union-attr]
+        assert [(event.type, event.reason) for event in told] == [("Warning", "CredentialsNotRenewed")]
+
+    def test_it_is_tried_again_when_the_delay_is_over(self, kit: Any) -> None:
+        memory = had(kit, trouble=trouble(kit, 1830))
+        decision = decide(self.seen(kit, 1800, memory=memory))
+        assert "exceeded quota" in written(decision).message
+        assert decision.again_at == kit.at(1830)
+        assert names(decide(self.seen(kit, 1830, memory=memory))) == ["IssueCredentials"]
+
+    def test_no_run_changes_its_role_on_the_way(self, kit: Any) -> None:
+        other = replace(kit.grant(), request=replace(kit.grant().request, role_arn="arn:aws:iam::222222222222:role/b"))
+        assert "names another role" in written(decide(self.seen(kit, 1800, grant=other, memory=had(kit)))).message
+
+    def test_the_end_of_a_pod_that_was_renewed_deletes_the_secret_whatever_the_pod_says(self, kit: Any) -> None:
+        run = kit.run(delivery="File", status={"phase": "Finished", "credentialsExpireAt": kit.time(9000)})
+        ended = replace(kit.ended(), containers=self.running(kit).containers)
+        assert names(decide(self.seen(kit, 8000, run=run, pod=ended))) == ["DeleteSecret"]
+
+    def test_a_pod_that_a_webhook_gave_other_credentials_is_ended_and_the_run_refused(self, kit: Any) -> None:
+        assert names(decide(self.seen(kit, 2, pod=kit.pod(spec=self.tampered(kit)), memory=had(kit)))) == ["DeletePod"]
+        assert names(decide(self.seen(kit, 2, pod=self.running(kit, spec=self.tampered(kit))))) == ["DeletePod"]
+        gone = replace(kit.pod(spec=self.tampered(kit)), gone=True)
+        for pod in (gone, self.running(kit, spec=self.tampered(kit), metadata=kit.deleted(-200))):
+            decision = decide(self.seen(kit, 3, pod=pod, memory=without(kit, 2)))
+            assert ending(decision) == ("Failed", "TemplateRefused")
+            message = written(decision).message
+            assert "AWS_WEB_IDENTITY_TOKEN_FILE" in message
+            assert "service account without a role" in message
+
+    def test_the_same_in_a_run_with_variables_does_no_harm(self, kit: Any) -> None:
+        pod = kit.pod(spec=self.tampered(kit))
+        assert "DeletePod" not in names(decide(kit.seen(2, pod=pod, memory=had(kit))))
+
+
+class TestAdvice:
+    """Variables do not last for as long as the run may."""
+
+    def advice(self, decision: Decision) -> str | None:
+        return next((action.message for action in decision.actions if isinstance(action, Advise)), None)
+
+    def test_a_deadline_beyond_the_session_is_told_of_at_the_start_and_once(self, kit: Any) -> None:
+        run = kit.run(activeDeadlineSeconds=3601)
+        said = self.advice(decide(kit.seen(2, run=run, pod=kit.pod(), memory=had(kit))))
+        assert said is not None
+        assert "`delivery: File`" in said
+        assert "3601 seconds" in said
+        assert self.advice(decide(kit.seen(2, run=run, pod=kit.pod(), memory=had(kit, advised=True)))) is None
+
+    @pytest.mark.parametrize("spec", [{"activeDeadlineSeconds": 3600}, {"delivery": "File"}])
+    def test_a_deadline_within_it_and_a_file_need_no_advice(self, kit: Any, spec: dict[str, Any]) -> None:
+        pod = replace(kit.running(), containers=TestFiles().running(kit).containers)
+        assert self.advice(decide(kit.seen(3400, run=kit.run(**spec), pod=pod, memory=had(kit)))) is None
+
+    def test_without_a_deadline_it_is_told_at_half(self, kit: Any) -> None:
+        decision = decide(kit.seen(1799, pod=kit.running(), memory=had(kit)))
+        assert self.advice(decision) is None
+        assert decision.again_at == kit.at(1800)
+        assert "no deadline" in (self.advice(decide(kit.seen(1800, pod=kit.running(), memory=had(kit)))) or "")

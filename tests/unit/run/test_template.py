@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from spacelift_aws.run.template import CREDENTIAL_VARIABLES, credentialed_containers, refusal
+from spacelift_aws.names import CREDENTIAL_VARIABLES
+from spacelift_aws.run.template import credentialed_containers, refusal
 
 Pod = dict[str, Any]
 
