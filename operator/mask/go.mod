@@ -1,0 +1,3 @@
+module spacelift-aws-mask
+
+go 1.26.0

@@ -1,0 +1,60 @@
+// spacelift-aws-mask runs a command and replaces AWS's secret access key and session token by ***** in what it prints,
+// before the first byte leaves the container.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+const usage = `usage:
+  spacelift-aws-mask install DIR                       copy this program into DIR
+  spacelift-aws-mask [--files DIR] -- COMMAND [ARG]…   run COMMAND, its output masked
+
+Values: AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_SECURITY_TOKEN of the environment, and those of
+DIR/credentials.json, now and whenever it is replaced.
+`
+
+const wrongUsage = 2
+
+func main() {
+	os.Exit(mainCode(os.Args[1:]))
+}
+
+func mainCode(arguments []string) int {
+	if len(arguments) == 2 && arguments[0] == "install" {
+		if err := install(arguments[1]); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", programName, err)
+			return 1
+		}
+		return 0
+	}
+	folder, command, err := parse(arguments)
+	if err != nil {
+		fmt.Fprint(os.Stderr, usage)
+		return wrongUsage
+	}
+	secrets, err := newSecrets(folder, os.Getenv)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v; nothing was started, because nothing could be masked\n", programName, err)
+		return notExecutable
+	}
+	code, err := run(command, secrets)
+	if err != nil {
+		// Masked too: a template may have a value in the very name of its command.
+		sentence, _ := secrets.matcher().mask(nil, fmt.Appendf(nil, "%s: %v\n", programName, err), true)
+		os.Stderr.Write(sentence)
+	}
+	return code
+}
+
+func parse(arguments []string) (folder string, command []string, err error) {
+	if len(arguments) > 1 && arguments[0] == "--files" {
+		folder, arguments = arguments[1], arguments[2:]
+	}
+	if len(arguments) < 2 || arguments[0] != "--" {
+		return "", nil, errors.New("no command")
+	}
+	return folder, arguments[1:], nil
+}
