@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from sandbox import binaries, controlplane
+from sandbox import binaries, controlplane, realnode
 from sandbox.aws import Aws, aws_cli, start_aws
 from sandbox.cluster import Cluster, KubectlError
+from sandbox.components import FOR_NODES
 from sandbox.demo import demo
 from sandbox.download import ChecksumError
 from sandbox.gobuild import BuildError
@@ -20,6 +21,8 @@ from sandbox.guest import GuestError
 from sandbox.node import start_node
 from sandbox.process import ProcessError
 from sandbox.progress import to_stderr
+from sandbox.realnode.images import BUSYBOX, busybox
+from sandbox.realnode.packages import PackageError
 from sandbox.stage import CUSTOMER, operator_of
 from sandbox.toolbox import ToolError, tool
 from sandbox.waiting import until_interrupted
@@ -30,8 +33,10 @@ _FAILURES = (
     ChecksumError,
     GuestError,
     KubectlError,
+    PackageError,
     ProcessError,
     ToolError,
+    realnode.NodeError,
 )
 """What needs no traceback: each says in words what is the matter."""
 
@@ -57,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--crds", type=Path, nargs="*", default=[], help="files or folders of definitions to apply first")
     up.add_argument("--node", action="store_true", help="with a node that runs pods as processes of this machine")
+    up.add_argument("--real-node", action="store_true", help="with a kubelet and containerd: as root, on Linux")
     up.add_argument("--aws", action="store_true", help="with an emulated AWS, where the node's pods look for it")
     up.set_defaults(run=_up)
     show = commands.add_parser("demo", help="run the main job where it can be watched; 0 if all was seen")
@@ -71,11 +77,19 @@ def _up(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     to_stderr("starting a control plane")
     with ExitStack() as stack:
-        cluster = stack.enter_context(controlplane.start(crds=arguments.crds))
+        if arguments.real_node and (reason := realnode.unavailable()):
+            raise realnode.NodeError(f"there can be no real node here: {reason}")
+        controllers = FOR_NODES if arguments.real_node else ()
+        cluster = stack.enter_context(controlplane.start(crds=arguments.crds, controllers=controllers))
         aws = stack.enter_context(start_aws(cluster.supervisor)) if arguments.aws else None
         if arguments.node:
             variables = aws.place() if aws else {}
             stack.enter_context(start_node(cluster, path=[aws_cli()], variables=variables))
+        if arguments.real_node:
+            node = stack.enter_context(realnode.start_node(cluster, images=[busybox()]))
+            to_stderr(f"the node has the image {BUSYBOX}")
+            if aws:
+                to_stderr(f"pods reach AWS at {node.expose(aws.endpoint)}")
         to_stderr(f"ready after {time.monotonic() - started:.1f} s; Ctrl-C ends it and removes everything")
         print("\n".join([*_introduction(cluster), *(_identities(aws) if aws else ())]), flush=True)
         until_interrupted(cluster.check)

@@ -19,6 +19,20 @@ _CONTROLLERS = (
 )
 """What pods, namespaces, quotas, service accounts and owner references need; nothing that needs nodes."""
 
+FOR_NODES = (
+    "deployment-controller",
+    "disruption-controller",
+    "endpoints-controller",
+    "endpointslice-controller",
+    "node-lifecycle-controller",
+    "replicaset-controller",
+    "taint-eviction-controller",
+)
+"""What real nodes and workloads on them need as well: taints and their evictions, budgets, Deployments, endpoints."""
+
+SERVICE_HOSTS = ("10.0.0.1", "kubernetes.default", "kubernetes.default.svc")
+"""What pods call the API server: the first address of the Services' range, and the Service's names."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -97,12 +111,14 @@ def api_server(program: Path, files: Files, port: int, extra: Sequence[str] = ()
     ]
 
 
-def controller_manager(program: Path, files: Files, extra: Sequence[str] = ()) -> list[str | Path]:
-    """kube-controller-manager with the controllers that objects need, listening nowhere."""
+def controller_manager(
+    program: Path, files: Files, extra: Sequence[str] = (), controllers: Sequence[str] = ()
+) -> list[str | Path]:
+    """kube-controller-manager with the controllers that objects need, and further `controllers`; listening nowhere."""
     return [
         program,
         f"--kubeconfig={files.controller_manager_kubeconfig}",
-        f"--controllers={','.join(_CONTROLLERS)}",
+        f"--controllers={','.join((*_CONTROLLERS, *controllers))}",
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={files.service_accounts.key}",
         f"--root-ca-file={files.authority.certificate}",

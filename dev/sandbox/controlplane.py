@@ -32,17 +32,22 @@ def start(
     apiserver_args: Sequence[str] = (),
     controller_manager_args: Sequence[str] = (),
     etcd_args: Sequence[str] = (),
+    controllers: Sequence[str] = (),
     say: Say = to_stderr,
 ) -> "ControlPlane":
     """Start a control plane and wait until pods can be created in namespace `default`.
 
     `crds` are applied before the controller manager starts: its garbage collector looks for new kinds every 30 s only.
-    Further arguments of the components come last, so they win over the sandbox's own. Raises process.ProcessError with
+    Further arguments of the components come last, so they win over the sandbox's own; further `controllers` join the
+    controller manager's, such as `components.FOR_NODES`. Raises process.ProcessError with
     the end of the log of whatever did not start, and what `binaries.ensure` raises.
     """
     programs = binaries.ensure(*COMPONENTS, "kubectl", say=say)
     cluster = ControlPlane(
-        programs, {_ETCD: etcd_args, _API_SERVER: apiserver_args, _CONTROLLER_MANAGER: controller_manager_args}, say
+        programs,
+        {_ETCD: etcd_args, _API_SERVER: apiserver_args, _CONTROLLER_MANAGER: controller_manager_args},
+        controllers,
+        say,
     )
     try:
         cluster.start_component(_ETCD)
@@ -73,7 +78,9 @@ class ControlPlane(Cluster):
     authority: Authority
     """Signs further certificates, such as a node's; its own certificate and key are `authority.pair`."""
 
-    def __init__(self, programs: dict[str, Path], arguments: dict[str, Sequence[str]], say: Say) -> None:
+    def __init__(
+        self, programs: dict[str, Path], arguments: dict[str, Sequence[str]], controllers: Sequence[str], say: Say
+    ) -> None:
         super().__init__(Supervisor())
         self._say = say
         self._reserved = _reserve_port()
@@ -89,7 +96,7 @@ class ControlPlane(Cluster):
             _ETCD: components.etcd(programs[_ETCD], files, arguments[_ETCD]),
             _API_SERVER: components.api_server(programs[_API_SERVER], files, port, arguments[_API_SERVER]),
             _CONTROLLER_MANAGER: components.controller_manager(
-                programs[_CONTROLLER_MANAGER], files, arguments[_CONTROLLER_MANAGER]
+                programs[_CONTROLLER_MANAGER], files, arguments[_CONTROLLER_MANAGER], controllers
             ),
         }
         self._processes: dict[str, Process] = {}
@@ -152,7 +159,7 @@ class ControlPlane(Cluster):
         return components.Files(
             folder=self.folder,
             authority=self.authority,
-            serving=self.authority.server("kube-apiserver", ["127.0.0.1", "localhost"]),
+            serving=self.authority.server("kube-apiserver", ["127.0.0.1", "localhost", *components.SERVICE_HOSTS]),
             kubelet_client=self.authority.client("kubelet-client", "kube-apiserver-kubelet-client", ["system:masters"]),
             service_accounts=service_account_keys(self.folder),
             audit_policy=policy,

@@ -9,7 +9,10 @@ Requests and answers are JSON, one a line, one answer a request, carrying its `i
     {"do": "start", "name", "argv", "env", "cwd", "log"}  ->  {"pid": int}
     {"do": "poll", "name"}                                ->  {"code": int | null}
     {"do": "stop", "name", "grace": seconds}              ->  {"code": int}
-An `{"error": text}` answers a request that failed. Only the standard library is used: it starts with `python -I -S`.
+    {"do": "at_end", "argv"}                              ->  {}
+An `{"error": text}` answers a request that failed. What `at_end` names is run when all programs are dead, before the
+folder goes: for what no death of a process takes away. Only the standard library is used: it starts with
+`python -I -S`.
 """
 
 import contextlib
@@ -28,6 +31,7 @@ from types import FrameType
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+_AT_END_WITHIN = 30.0
 
 
 def _die_with_parent() -> Callable[[], None] | None:
@@ -43,6 +47,7 @@ class Children:
 
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._at_end: list[list[str]] = []
         self._die_with_parent = _die_with_parent()
 
     def start(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -74,9 +79,17 @@ class Children:
                 _kill_group(child.pid)
         return {"code": _end(child)}
 
+    def at_end(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._at_end.append(request["argv"])
+        return {}
+
     def kill_all(self) -> None:
         for child in reversed(self._running.values()):
             _end(child)
+        for argv in reversed(self._at_end):
+            # Nobody is left to be told of a failure.
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_AT_END_WITHIN)
 
 
 def _poll(child: subprocess.Popen[bytes]) -> int | None:
@@ -109,7 +122,7 @@ def _remove(folder: Path) -> None:
 
 
 def _serve(children: Children) -> None:
-    actions = {"start": children.start, "poll": children.poll, "stop": children.stop}
+    actions = {"start": children.start, "poll": children.poll, "stop": children.stop, "at_end": children.at_end}
     for line in sys.stdin:
         request = json.loads(line)
         try:
