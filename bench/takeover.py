@@ -1,0 +1,80 @@
+"""How long nobody acts when the controller that leads goes away, with two replicas that compete for the Lease.
+
+    dev/uv run python bench/takeover.py [--rounds 5]
+
+In each round the leader is ended, once as a Deployment would (SIGTERM) and once as a lost node would (SIGKILL), a Run
+is created at that instant, and the clock stops twice: when the other replica holds the Lease, and when that Run runs.
+The replica that went is then started again. Everything shares the machine: control plane, node, emulated AWS.
+"""
+
+import argparse
+import os
+import signal
+import statistics
+import sys
+import time
+
+from sandbox.controller import NAMESPACE, Controller
+from sandbox.process import wait_until
+from sandbox.stage import Stage, set_stage
+
+LONG = 60.0
+LEADS = "holds Lease"
+
+
+class Replica(Controller):
+    """A controller that competes for the Lease."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        super().__init__(stage.cluster, {**stage.controller.environment, "SPACELIFT_AWS_NAMESPACE": NAMESPACE}, name)
+
+    def leads(self) -> bool:
+        """Whether its present process holds the Lease, or did."""
+        return LEADS in self.process.log.read_text()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each end is measured (default 5)")
+    rounds = parser.parse_args().rounds
+    measured: dict[signal.Signals, list[tuple[float, float]]] = {signal.SIGTERM: [], signal.SIGKILL: []}
+    with set_stage() as stage:
+        namespace = stage.namespace()
+        stage.integration(namespace)
+        leader, other = Replica(stage, "one"), Replica(stage, "two")
+        leader.start()
+        wait_until(leader.leads, timeout=LONG, what="a leader")
+        other.start()
+        stage.cluster.kubectl("wait", f"--namespace={namespace}", "--for=condition=Ready", "awsint/prod")
+        for number in range(rounds):
+            for sent, times in measured.items():
+                held, runs = _take_over(stage, namespace, leader, other, sent)
+                times.append((held, runs))
+                print(f"round {number + 1}, {sent.name}: Lease {held:.2f} s, Run {runs:.2f} s", file=sys.stderr)
+                leader, other = other, leader
+                other.start()
+    print(f"\n{rounds} rounds: seconds from the signal, minimum, median, maximum")
+    for sent, times in measured.items():
+        for what, column in (("the other holds the Lease", 0), ("a Run created then runs", 1)):
+            side = sorted(seconds[column] for seconds in times)
+            print(f"  {sent.name}  {what:<25} {side[0]:6.2f} {statistics.median(side):6.2f} {side[-1]:6.2f}")
+    return 0
+
+
+def _take_over(
+    stage: Stage, namespace: str, leader: Replica, other: Replica, sent: signal.Signals
+) -> tuple[float, float]:
+    began = time.monotonic()
+    name = stage.fresh("run")
+    os.kill(leader.process.pid, sent)
+    stage.run(namespace, "sleep 5", name=name)
+    wait_until(other.leads, timeout=LONG, what="the other to lead", interval=0.01)
+    held = time.monotonic() - began
+    stage.objects.wait("Run", namespace, name, lambda run: (run or {})["status"]["phase"] == "Running", timeout=LONG)
+    runs = time.monotonic() - began
+    leader.stop()
+    return held, runs
+
+
+if __name__ == "__main__":
+    sys.exit(main())
