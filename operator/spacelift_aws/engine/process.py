@@ -13,8 +13,8 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import kopf
@@ -29,6 +29,7 @@ from spacelift_aws.engine.cache import Cache
 from spacelift_aws.engine.charter import Charter, Surroundings
 from spacelift_aws.engine.health import Health, HealthServer
 from spacelift_aws.engine.kinds import kinds
+from spacelift_aws.engine.namespaces import Division, divide, until_one_is_permitted
 from spacelift_aws.engine.queue import WorkQueue
 from spacelift_aws.engine.relist import Relister
 from spacelift_aws.engine.world import IntegrationKey, RunKey, WorkKey, World
@@ -72,7 +73,10 @@ def run(settings: Settings, charter: Charter) -> None:
 async def _run(settings: Settings, charter: Charter, health: Health) -> None:
     beats = asyncio.create_task(health.beat())
     before = asyncio.all_tasks()
-    process = Process(settings, charter, health, await asyncio.to_thread(load_configuration))
+    configuration = await asyncio.to_thread(load_configuration)
+    namespaces = await _namespaces(charter, health, configuration)
+    charter = replace(charter, namespaces=namespaces.watched)
+    process = Process(settings, charter, health, configuration, namespaces.left_alone)
     tasks = await kopf.spawn_tasks(
         registry=handlers.registry_for(process, process.kinds),
         settings=handlers.settings(),
@@ -85,13 +89,33 @@ async def _run(settings: Settings, charter: Charter, health: Health) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, process.end)
     running = asyncio.create_task(kopf.run_tasks(tasks, ignored=before))
-    # Kopf goes on to wait five seconds for tasks of its own that nobody ends; all that counts has stopped by then.
+    # Kopf goes on to wait for tasks of its own, some of which nobody ends; all that counts has stopped by then.
     stopped = asyncio.create_task(process.stopped.wait())
     await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if running.done() and running.exception() is not None and not process.asked_to_end:
-        running.result()
     beats.cancel()
-    process.raise_what_died()
+    if not process.asked_to_end:
+        process.raise_what_died()
+        _raise_what_died(tasks)
+
+
+def _raise_what_died(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Raise what ended one of these tasks, none of which ends by itself."""
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()
+
+
+async def _namespaces(charter: Charter, health: Health, configuration: client.Configuration) -> Division:
+    """Where to watch. Kopf has to be told before it begins, so this is asked over a session of its own."""
+    if not charter.namespaces:
+        return Division(())
+    kube = Kube()
+    connection = connect(configuration, lambda _: None, lambda *_: None)
+    kube.use(connection)
+    try:
+        return await divide(kube, charter.namespaces, health)
+    finally:
+        await connection.http.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +131,18 @@ class Process:
     """Owns the parts; Kopf logs in, starts and stops them."""
 
     def __init__(
-        self, settings: Settings, charter: Charter, health: Health, configuration: client.Configuration
+        self,
+        settings: Settings,
+        charter: Charter,
+        health: Health,
+        configuration: client.Configuration,
+        left_alone: tuple[str, ...] = (),
     ) -> None:
+        """`left_alone`: namespaces that are to be watched as soon as they can be."""
         self._settings = settings
         self._charter = charter
         self._health = health
+        self._left_alone = left_alone
         self._first_login: Connection | None = self._connect(configuration)
         # Of the replicas only the one that holds the Lease may write anything but the Lease.
         self._bare_kube = Kube()
@@ -172,9 +203,7 @@ class Process:
 
     def raise_what_died(self) -> None:
         """Raise what ended a task that never should end."""
-        for task in self._tasks:
-            if task.done() and not task.cancelled():
-                task.result()
+        _raise_what_died(self._tasks)
 
     def _part_ended(self, _: asyncio.Task[None]) -> None:
         if not self.asked_to_end:
@@ -200,6 +229,8 @@ class Process:
             group.create_task(self._act(parts.executor))
             if self._charter.beside is not None:
                 group.create_task(self._charter.beside(self._kube, self._look_at_all_runs))
+            if self._left_alone:
+                group.create_task(self._end_when_there_is_more_to_watch())
 
     async def _act(self, executor: Executor) -> None:
         """Act while the Lease is held, where there is one; a replica that waits for it has seen everything already."""
@@ -213,6 +244,12 @@ class Process:
             except LeaseLostError:
                 await self._queue.stop()  # at once: Kopf takes its time to end
                 raise
+
+    async def _end_when_there_is_more_to_watch(self) -> None:
+        """Kopf never watches a namespace that comes later; a process that starts anew does."""
+        namespace = await until_one_is_permitted(self._bare_kube, self._left_alone)
+        log.info("namespace %s can be watched now: ending, to start again with it", namespace)
+        self.end()
 
     def _connect(self, configuration: client.Configuration) -> Connection:
         return connect(configuration, self._heard_list, self._heard_ask, watches=KINDS * len(self._charter.namespaces))

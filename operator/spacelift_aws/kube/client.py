@@ -132,6 +132,17 @@ class Kube:
         answer = await self._call("POST", path, body=body)
         return str(answer["status"]["userInfo"].get("username", ""))
 
+    async def may_list(self, resource: Resource, namespace: str) -> bool:
+        """Whether the API server would let us list these. Everybody may ask, whatever the answer."""
+        attributes = {"verb": "list", "group": resource.group, "resource": resource.plural, "namespace": namespace}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = await self._call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+        return bool(answer["status"]["allowed"])
+
     async def served(self, resource: Resource) -> bool:
         """Whether the API server offers this kind to whoever looks through its API, as Kopf does when it starts."""
         try:
