@@ -239,6 +239,32 @@ async def test_a_missing_secret_is_waited_for(api: ApiServer, cluster: ControlPl
     assert await log_of(cluster, name) == "here\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a volume for a local process")
+async def test_a_secret_is_mounted_in_its_container_alone_and_kept_while_it_is_replaced(
+    api: ApiServer, cluster: ControlPlane
+) -> None:
+    path = "/var/run/secrets/sandbox-test"
+    secrets, secret = "/api/v1/namespaces/default/secrets", {"metadata": {"name": "mounted"}}
+    name = await create(
+        api,
+        shell(
+            f"cd {path}; touch x 2>/dev/null && echo writable; until grep -q 2 a; do cat a; done; cat a",
+            volumeMounts=[{"name": "v", "mountPath": path, "readOnly": True}],
+        ),
+        shell(f"ls {path} 2>/dev/null || echo nothing here", name="other"),
+        volumes=[{"name": "v", "secret": {"secretName": "mounted", "defaultMode": 0o444}}],
+    )
+    pod = await until(api, name, lambda pod: bool(pod["status"].get("containerStatuses")))
+    assert state(pod) == {"waiting": {"reason": "ContainerCreating"}}
+    await api.post(secrets, {**secret, "stringData": {"a": "1\n"}})
+    await until_phase(api, name, "Running")
+    await api.delete(f"{secrets}/mounted", {})
+    await api.post(secrets, {**secret, "stringData": {"a": "2\n"}})
+    await until_phase(api, name, "Succeeded")
+    assert set((await log_of(cluster, name, "-c", "main")).split("\n")) == {"1", "2", ""}
+    assert await log_of(cluster, name, "-c", "other") == "nothing here\n"
+
+
 async def test_init_containers_run_in_order_and_sidecars_end_last(api: ApiServer, cluster: ControlPlane) -> None:
     side = shell("trap 'echo told; exit 0' TERM; while :; do sleep 0.05; done", name="side", restartPolicy="Always")
     inits = [shell("date +%s%N", name="first"), side, shell("date +%s%N", name="second")]

@@ -1,11 +1,11 @@
 """A stand-in for a Kubernetes node: it runs the containers of pods as local processes, without root or any engine.
 
 It registers a Node, binds every pod that waits for a scheduler, resolves its environment, starts its commands, reports
-their course as a kubelet would, ends them with grace, and serves their logs. `restartPolicy` is `Never`. What it cannot
-do (volumes, probes, users, …) it refuses aloud: such a pod fails with the reason `UnsupportedBySandboxNode` and a
-message that names the field. What it ignores on purpose is listed in `refusals.py`. There is no isolation: containers
-see this machine's files, network and processes, as the user who started the node; they only share no environment with
-it.
+their course as a kubelet would, ends them with grace, and serves their logs. `restartPolicy` is `Never`. Secrets are
+mounted where the node runs as root. What it cannot do (other volumes, probes, users, …) it refuses aloud: such a pod
+fails with the reason `UnsupportedBySandboxNode` and a message that names the field. What it ignores on purpose is
+listed in `refusals.py`. There is no isolation: containers see this machine's files, network and processes, as the user
+who started the node; they only share no environment with it.
 
 Hands off: a pod with the annotation `sandbox/hold: "true"`, with a scheduling gate or with another `schedulerName`
 stays unbound, a pod bound elsewhere is not touched, and when somebody else writes a terminal phase into the status of a

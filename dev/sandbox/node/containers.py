@@ -29,6 +29,8 @@ class Launch:
     env: Mapping[str, str] = field(repr=False)
     cwd: Path
     log: Path
+    mounts: Sequence[tuple[str, str]] = ()
+    """Folders and the places where the container sees them."""
 
 
 class Container:
@@ -88,6 +90,7 @@ class Runtime:
             env=dict(launch.env),
             cwd=str(launch.cwd),
             log=str(launch.log),
+            mounts=list(launch.mounts),
         )
         await container.started
         return container

@@ -7,15 +7,17 @@ end of a container's first process ends the container. The end of standard input
 went: everything is killed and the folder with logs and scratch space is removed.
 
 Requests and reports are JSON, one a line; `{"folder": PATH}` comes first and unasked.
-    {"do": "start", "id", "argv", "env", "cwd", "log"}  ->  {"id", "started": true} or {"id", "failed": text}
+    {"do": "start", "id", "argv", "env", "cwd", "log", "mounts"}  ->  {"id", "started": true} or {"id", "failed": text}
     {"do": "signal", "id", "signal": int}               ->  nothing; goes to the process group
     (unasked, once, after "started")                        {"id", "exited": code}, negative: the signal that ended it
+`mounts` are pairs of a folder and the place below SECRETS where this container alone sees it, read-only; only root can.
 Environments may hold secrets: they travel in the pipe only and are never shown. Only the standard library is used
 (`python -I -S`).
 """
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import selectors
@@ -35,7 +37,13 @@ MARKER = "SANDBOX_CONTAINER_ID"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
+_CLONE_NEWNS = 0x20000
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
+_libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl
+
+SECRETS = "/run/secrets"
+"""Under this folder alone something is mounted: in a container it is a file system of its own."""
 
 
 class Keeper:
@@ -59,8 +67,11 @@ class Keeper:
                     env={**request["env"], MARKER: container},
                     cwd=request["cwd"],
                     start_new_session=True,
-                    preexec_fn=_die_with_keeper,
+                    preexec_fn=functools.partial(_become_container, request["mounts"]),
                 )
+        except subprocess.SubprocessError:
+            _tell({"id": container, "failed": "mounting a volume"})
+            return
         except OSError as error:
             reason = error.strerror or type(error).__name__
             _tell({"id": container, "failed": f'exec: "{request["argv"][0]}": {reason[0].lower()}{reason[1:]}'})
@@ -145,8 +156,30 @@ def _executable(command: str, search: str, cwd: str) -> str:
     return found
 
 
-def _die_with_keeper() -> None:
+def _become_container(mounts: list[list[str]]) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if not mounts:
+        return
+    _checked(_libc.unshare(_CLONE_NEWNS))
+    _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+    Path(SECRETS).mkdir(exist_ok=True)
+    # Over it, so that the machine's own folder stays as it is.
+    _mount("none", SECRETS, "tmpfs", 0)
+    for source, place in mounts:
+        Path(place).mkdir(parents=True, exist_ok=True)
+        _mount(source, place, None, _MS_BIND)
+        _mount("none", place, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+
+
+def _mount(source: str, place: str, kind: str | None, flags: int) -> None:
+    encoded = kind.encode() if kind is not None else None
+    _checked(_libc.mount(source.encode(), place.encode(), encoded, ctypes.c_ulong(flags), None))
+
+
+def _checked(result: int) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _kill_group(pid: int, number: int) -> None:

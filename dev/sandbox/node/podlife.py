@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import secrets
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from sandbox.node.containers import Container, Launch, Runtime, StartFailed
 from sandbox.node.environment import Place, SourceMissing
 from sandbox.node.podapi import PodApi
 from sandbox.node.status import TERMINAL, Running, Terminated, Verdict, Waiting
+from sandbox.node.volumes import Volumes
 
 _RUNC = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: "
 _SOURCE_RETRIES = (0.25, 0.5, 1.0)
@@ -52,6 +55,7 @@ class PodLife:
         self._spec: Mapping[str, Any] = pod["spec"]
         self._around = around
         self._api = PodApi(around.api, pod, around.place.node_name)
+        self._volumes = Volumes(self._spec, self.folder / "volumes", partial(self._api.source, "secret"))
         kinds = [
             (one, "sidecar" if one.get("restartPolicy") == "Always" else "init")
             for one in self._spec.get("initContainers", [])
@@ -135,11 +139,25 @@ class PodLife:
             await self._refuse(problem)
         else:
             self._watch_deadline()
-            await self._run_containers()
+            if await self._volumes_brought():
+                keeping = asyncio.create_task(self._volumes.keep())
+                try:
+                    await self._run_containers()
+                finally:
+                    keeping.cancel()
         self._change(over=True, containers=self._final_containers())
         await self._report_to_the_end()
         await self._deletion.wait()
         await self._api.confirm_deletion()
+
+    async def _volumes_brought(self) -> bool:
+        """Wait for all Secrets that are mounted; False if the pod is stopped before."""
+        waits = iter(_SOURCE_RETRIES)
+        while not await self._volumes.bring():
+            self._report()
+            if await self._stopped_within(next(waits, _SOURCE_RETRIES[-1])):
+                return False
+        return True
 
     async def _run_containers(self) -> None:
         """Init containers in their order, then the main ones together; sidecars end last, the youngest first."""
@@ -247,6 +265,7 @@ class PodLife:
             env={**given, **self._around.variables, **variables},
             cwd=Path(template.get("workingDir") or scratch),
             log=self.log_file(name),
+            mounts=list(self._volumes.mounts(template)),
         )
 
     # -- stopping -----------------------------------------------------------------------------------------------------
@@ -302,6 +321,8 @@ class PodLife:
 
     def _reason_to_refuse(self) -> str | None:
         problem = refusals.refusal(self._pod)
+        if not problem and os.geteuid() and any(list(self._volumes.mounts(one)) for one in self._templates.values()):
+            problem = "spec.volumes: only root can mount a volume for a local process"
         for name, template in self._templates.items():
             folder = template.get("workingDir")
             if folder and not problem and not (folder.startswith("/") and Path(folder).is_dir()):

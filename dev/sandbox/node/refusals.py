@@ -83,7 +83,9 @@ _SECURITY = frozenset(
 )
 _SOURCES = frozenset({"fieldRef", "secretKeyRef", "configMapKeyRef"})
 _TOKEN_VOLUME = "kube-api-access-"
-_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+_SECRET_VOLUME = frozenset({"secretName", "optional", "defaultMode"})
+_MOUNT = frozenset({"name", "mountPath", "readOnly"})
+_MOUNTABLE = "/var/run/secrets/"
 
 
 def refusal(pod: Mapping[str, Any]) -> str | None:
@@ -97,8 +99,11 @@ def _refusals(spec: Mapping[str, Any]) -> Iterator[str]:
     if spec.get("restartPolicy") != "Never":
         yield f"spec.restartPolicy is {spec.get('restartPolicy')}: this node runs a pod once only; write Never"
     for i, volume in enumerate(spec.get("volumes") or []):
-        if "projected" not in volume or not volume["name"].startswith(_TOKEN_VOLUME):
-            yield f"spec.volumes[{i}] ({volume['name']}): a local process can be given no volume"
+        place = f"spec.volumes[{i}] ({volume['name']})"
+        if "secret" in volume:
+            yield from _unknown(f"{place}.secret", volume["secret"], _SECRET_VOLUME)
+        elif "projected" not in volume or not volume["name"].startswith(_TOKEN_VOLUME):
+            yield f"{place}: a local process can be given no volume but a Secret"
     for group in ("initContainers", "containers"):
         for i, container in enumerate(spec.get(group) or []):
             yield from _container(f"spec.{group}[{i}]", container, sidecar_allowed=group == "initContainers")
@@ -115,8 +120,9 @@ def _container(place: str, container: Mapping[str, Any], *, sidecar_allowed: boo
     if container.get("terminationMessagePolicy", "File") != "File":
         yield f"{place}.terminationMessagePolicy: this node reports no termination messages"
     for i, mount in enumerate(container.get("volumeMounts") or []):
-        if mount["mountPath"] != _TOKEN_PATH:
-            yield f"{place}.volumeMounts[{i}] ({mount['mountPath']}): a local process can be given no volume"
+        yield from _unknown(f"{place}.volumeMounts[{i}]", mount, _MOUNT)
+        if not mount["mountPath"].startswith(_MOUNTABLE):
+            yield f"{place}.volumeMounts[{i}] ({mount['mountPath']}): this node mounts below {_MOUNTABLE} only"
     for i, variable in enumerate(container.get("env") or []):
         yield from _unknown(f"{place}.env[{i}].valueFrom", variable.get("valueFrom") or {}, _SOURCES)
 

@@ -67,13 +67,22 @@ def test_pod_fields_are_refused_by_name(field: str, value: Any) -> None:
     "volume",
     [
         {"name": "data", "emptyDir": {}},
-        {"name": "data", "secret": {"secretName": "s"}},
+        {"name": "data", "secret": {"secretName": "s", "items": [{"key": "a", "path": "b"}]}},
         {"name": "data", "hostPath": {"path": "/"}},
         {"name": "data", "projected": {}},
     ],
 )
 def test_volumes_are_refused(volume: dict[str, Any]) -> None:
     assert (refusal({"spec": {**SPEC, "volumes": [volume]}}) or "").startswith("spec.volumes[0] (data)")
+
+
+def test_a_secret_may_be_mounted_among_secrets() -> None:
+    source = {"secretName": "s", "defaultMode": 0o444, "optional": False}
+    mount = {"name": "data", "mountPath": "/var/run/secrets/x", "readOnly": True}
+    spec = {**SPEC, "volumes": [{"name": "data", "secret": source}]}
+    assert refusal({"spec": {**spec, "containers": [{**CONTAINER, "volumeMounts": [mount]}]}}) is None
+    mount["subPath"] = "a"
+    assert "subPath" in (refusal({"spec": {**spec, "containers": [{**CONTAINER, "volumeMounts": [mount]}]}}) or "")
 
 
 def test_users_are_refused() -> None:
