@@ -2,13 +2,14 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sandbox import binaries
+from sandbox.cluster import Cluster
 from sandbox.program import ROOT
 
 OPERATOR = ROOT / "charts" / "spacelift-aws-operator"
@@ -18,19 +19,32 @@ Document = dict[str, Any]
 
 
 class ChartError(RuntimeError):
-    """Helm refuses a chart or its values; the text is Helm's."""
+    """Helm refuses a chart, its values, or what was to be done with it; the text is Helm's."""
 
 
-def render(
-    chart: Path, namespace: str, values: Mapping[str, Any] | None = None, *, release: str = "spacelift-aws"
+def render(chart: Path, namespace: str, values: Mapping[str, Any] | None = None, *, tests: bool = False) -> str:
+    """What `helm template` makes of a chart, by default without its test, as YAML documents; raises ChartError."""
+    words = ("template", "spacelift-aws", chart, f"--namespace={namespace}", f"--skip-tests={not tests}")
+    return _run(words, values or {})
+
+
+def helm(
+    cluster: Cluster, *words: str | Path, values: Mapping[str, Any] | None = None, kubeconfig: Path | None = None
 ) -> str:
-    """What `helm template` makes of a chart, without its test, as YAML documents; raises ChartError."""
-    helm = binaries.ensure("helm")["helm"]
+    """Run Helm as the administrator, or as whom `kubeconfig` says; what it printed. Raises ChartError."""
+    environment = cluster.kubectl_environment(kubeconfig)
+    for kind in ("CACHE", "CONFIG", "DATA"):
+        environment[f"HELM_{kind}_HOME"] = str(cluster.folder / "helm")
+    return _run(words, values, environment)
+
+
+def _run(
+    words: Sequence[str | Path], values: Mapping[str, Any] | None, environment: Mapping[str, str] | None = None
+) -> str:
+    program = binaries.ensure("helm")["helm"]
+    given = [] if values is None else ["--values=-"]
     done = subprocess.run(
-        [helm, "template", release, chart, f"--namespace={namespace}", "--skip-tests", "--values=-"],
-        input=json.dumps(values or {}),
-        capture_output=True,
-        text=True,
+        [program, *words, *given], input=json.dumps(values), capture_output=True, text=True, env=environment
     )
     if done.returncode != 0:
         raise ChartError(done.stderr.strip())

@@ -1,6 +1,7 @@
 """The command `spacelift-aws`."""
 
 import argparse
+import asyncio
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ from importlib.metadata import version
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from spacelift_aws.check import NobodyActsError, check
 from spacelift_aws.controller.app import controller_charter
 from spacelift_aws.engine.charter import Charter
 from spacelift_aws.engine.process import run
@@ -30,7 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     commands.add_parser("controller", help="verify AwsIntegrations and execute Runs")
     commands.add_parser("worker", help="do so in a tenant's namespaces, under the tenant's identity")
-    command = parser.parse_args(arguments).command
+    checking = commands.add_parser("check", help="find out whether some replica acts")
+    checking.add_argument("command_checked", choices=("controller", "worker"), help="with the settings of that one")
+    options = parser.parse_args(arguments)
+    command = options.command_checked if options.command == "check" else options.command
     settings: Settings
     try:
         settings, charter = _worker() if command == "worker" else _controller()
@@ -43,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         # What should be JSON is none; the text names the field and not its value.
         print(f"{error}: a list is written as JSON", file=sys.stderr)
         return 2
+    if options.command == "check":
+        return _check(charter)
     configure_logging(settings)
     logging.getLogger(__name__).info("spacelift-aws %s %s starts", VERSION, command)
     code = 0
@@ -54,6 +61,18 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads that still wait for an answer of STS would hold up the end, and nothing is lost with them.
     logging.shutdown()
     os._exit(code)
+
+
+def _check(charter: Charter) -> int:
+    if charter.lease is None:
+        print("SPACELIFT_AWS_NAMESPACE: set it to where the replicas run", file=sys.stderr)
+        return 2
+    try:
+        print(asyncio.run(check(charter.lease)))
+    except NobodyActsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _controller() -> tuple[Settings, Charter]:
