@@ -105,8 +105,8 @@ class Cluster(abc.ABC):
             files = [f"--filename={path}" for path in crds]
             self.kubectl("apply", "--server-side", "--force-conflicts", *files)
             # Not by `condition=`, which fails at once where a definition has no condition yet.
-        established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-        self.kubectl("wait", f"--for={established}", "--timeout=30s", *files)
+            established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+            self.kubectl("wait", f"--for={established}", "--timeout=30s", *files)
 
     def audit_events(self) -> Iterator[audit.AuditEvent]:
         """What the audit log holds so far; see `audit.read`. Nothing where there is none."""
