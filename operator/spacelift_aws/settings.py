@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     at half of it: a kubelet may need a minute and a half to bring them to the pod, and the file of the shortest session
     names its end after ten of fifteen minutes."""
 
+    helper_image: str | None = None
+    """Image with the helper that masks logs, `/usr/local/bin/spacelift-aws-mask`; the chart sets the operator's own. It
+    is pulled for the runs' pods, in their namespaces. Without it no log is masked."""
+
     worker_first: Seconds = timedelta(minutes=1)
     """How long the controller leaves the end of a waiting worker-mode Run (deadline, `stop`) to its worker."""
 

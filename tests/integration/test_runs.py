@@ -185,7 +185,6 @@ def cast(_stage: Stage, seasoned: Play, tmp_path_factory: pytest.TempPathFactory
     for role in ("queued, stopped", "queued, goes on", "queued, deleted"):
         on.run(role, integration="later")
     on.run("starting deadline", integration="missing", startingDeadlineSeconds=3)
-    on.run("masked", maskLogs="Required")
     on.run("proposed", type="Proposed")
     for role, (template, _) in REFUSED_TEMPLATES.items():
         deep = {**template, "x": _nested(80)} if "x" in template else template
@@ -407,10 +406,6 @@ def test_a_time_to_live_takes_run_and_pod_away(cast: Play) -> None:
         return not {cast.runs[role] for role in ("ttl 0", "ttl 1", "init")} & set(owners)
 
     cast.stage.objects.wait("Namespace", None, cast.namespace, pods_left)
-
-
-def test_what_this_operator_cannot_do_waits_and_says_so(cast: Play) -> None:
-    cast.wait("masked", issued("MaskingNotSupported", "use `maskLogs: Auto`"))
 
 
 def test_a_run_goes_on_when_the_reason_to_wait_goes_away(cast: Play) -> None:

@@ -58,8 +58,6 @@ class CredentialsIssuedReason(StrEnum):
     ACCESS_DENIED = "AccessDenied"
     RETRYING = "Retrying"
     WORKER_MODE_IS_NAMESPACED = "WorkerModeIsNamespaced"
-    MASKING_NOT_SUPPORTED = "MaskingNotSupported"
-    """The Run requires masked logs, which this operator cannot do."""
     NOT_NEEDED = "NotNeeded"
     """The Run ended before credentials were issued."""
 
@@ -72,6 +70,7 @@ class LogsMaskedReason(StrEnum):
     NOT_ASKED = "NotAsked"
     NO_COMMAND = "NoCommand"
     NO_HELPER = "NoHelper"
+    """None is configured, none is built for the nodes that the template asks for, or the pod was made without one."""
     TERMINAL = "Terminal"
 
 

@@ -322,6 +322,7 @@ class Process:
                 renew_after=settings.renew_after,
             ),
             clock=_now,
+            helper_image=settings.helper_image or None,
         )
         return _Parts(sts, integrations, executor)
 

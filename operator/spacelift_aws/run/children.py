@@ -18,7 +18,7 @@ from spacelift_aws.names import (
     child_name,
     executor_labels,
 )
-from spacelift_aws.run import file_delivery
+from spacelift_aws.run import file_delivery, masking
 from spacelift_aws.run.template import credentialed_containers
 
 KEEP_NODE = {
@@ -63,7 +63,9 @@ def _content(run: Run, credentials: Credentials) -> dict[str, str]:
     }
 
 
-def build_pod(run: Run, run_id: str, *, role_arn: str, executor: str, expires_at: datetime) -> dict[str, Any]:
+def build_pod(
+    run: Run, run_id: str, *, role_arn: str, executor: str, expires_at: datetime, helper_image: str | None = None
+) -> dict[str, Any]:
     """The template, plus what makes it this run's pod. The template must not be one that `refusal` refuses.
 
     The rest of the template is passed on untouched, so that pods of newer API servers work.
@@ -90,11 +92,11 @@ def build_pod(run: Run, run_id: str, *, role_arn: str, executor: str, expires_at
             },
             "ownerReferences": [_owner(run)],
         },
-        "spec": _pod_spec(run, run_id, role_arn),
+        "spec": _pod_spec(run, run_id, role_arn, helper_image),
     }
 
 
-def _pod_spec(run: Run, run_id: str, role_arn: str) -> dict[str, Any]:
+def _pod_spec(run: Run, run_id: str, role_arn: str, helper_image: str | None) -> dict[str, Any]:
     spec: dict[str, Any] = copy.deepcopy(run.spec.template.spec)
     spec["restartPolicy"] = "Never"
     credentialed = credentialed_containers(run.spec)
@@ -110,6 +112,8 @@ def _pod_spec(run: Run, run_id: str, role_arn: str) -> dict[str, Any]:
             _deliver(run, run_id, container)
     if run.spec.delivery is Delivery.FILE:
         spec["volumes"] = [*(spec.get("volumes") or ()), file_delivery.volume(child_name(run_id))]
+    if helper_image:
+        masking.add_to(spec, run.spec, masking.plan(run.spec, credentialed, helper_image), helper_image)
     return spec
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from spacelift_aws.api.meta import format_time
 from spacelift_aws.api.reasons import ConditionType, SucceededReason
-from spacelift_aws.api.run import Delivery, Phase, RunStatus
+from spacelift_aws.api.run import Delivery, MaskLogs, Phase, RunStatus
 from spacelift_aws.names import POOL_VOICE, child_name
 from spacelift_aws.run import status
 from spacelift_aws.run.actions import (
@@ -29,7 +29,7 @@ from spacelift_aws.run.actions import (
 )
 from spacelift_aws.run.observed import Grant, Observed, SecretState
 from spacelift_aws.run.outcome import finished_at, outcome_of, trouble_of
-from spacelift_aws.run.pods import Pod
+from spacelift_aws.run.pods import Pod, unmasked
 from spacelift_aws.run.secret import NotRenewed, is_renewed, renew, renewal_due, rid_of_secret, session_life
 from spacelift_aws.run.status import End
 from spacelift_aws.run.template import credentialed_containers, refusal
@@ -61,7 +61,7 @@ def _queued(seen: Observed) -> Decision:
         return _finish(seen, end)
     if seen.patience:
         return _left_to_another(seen)
-    refused = refusal(seen.run.spec, own_account=seen.own_account)
+    refused = refusal(seen.run.spec, own_account=seen.own_account, helper_image=seen.helper_image)
     if refused is not None:
         return _finish(seen, End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused))
     verdict = seen.memory.verdict
@@ -134,10 +134,16 @@ def _with_pod(seen: Observed, pod: Pod) -> Decision:
 
 
 def _changed_on_the_way(seen: Observed, pod: Pod) -> str | None:
-    """What a webhook has made of the pod, where other credentials than the run's would win in it without a word."""
+    """What a webhook made of the pod: other credentials than the run's would win in it, or be printed, unnoticed."""
+    names = credentialed_containers(seen.run.spec)
+    bare = unmasked(pod, names) if seen.run.spec.mask_logs is MaskLogs.REQUIRED else ()
+    if bare:
+        return (
+            f"Container `{bare[0]}` of the pod is without the helper that masks logs: not by the template, so by a "
+            "webhook of the cluster. Keep the webhook from this pod, or use `maskLogs: Auto`."
+        )
     if seen.run.spec.delivery is not Delivery.FILE:
         return None
-    names = credentialed_containers(seen.run.spec)
     for container in pod.containers:
         if container.name in names and container.hindrance is not None:
             return (

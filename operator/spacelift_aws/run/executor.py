@@ -60,6 +60,7 @@ class Executor:
         recorder: Recorder,
         limits: Limits,
         clock: Clock,
+        helper_image: str | None = None,
     ) -> None:
         self._name = name
         self._view = view
@@ -69,6 +70,7 @@ class Executor:
         self._recorder = recorder
         self._limits = limits
         self._clock = clock
+        self._helper_image = helper_image
         self._memories: dict[str, Memory] = {}
         self._others: set[str] = set()
         """Waiting Runs that are another's to execute: it may have issued credentials when they become ours."""
@@ -180,6 +182,7 @@ class Executor:
             patience=self._policy.patience(run, pod),
             voice=self._policy.voice,
             own_account=self._policy.own_account(run),
+            helper_image=self._helper_image,
         )
 
     def _own_pod(self, run: Run) -> Pod | None:
@@ -305,6 +308,7 @@ class Executor:
             role_arn=seen.grant.request.role_arn,
             executor=self._name,
             expires_at=seen.expires_at,
+            helper_image=seen.helper_image,
         )
         try:
             answer = await self._kube.create(PODS, seen.run.metadata.namespace, body)

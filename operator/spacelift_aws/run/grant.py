@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from spacelift_aws.api.awsintegration import AwsIntegration, LabelSelector, LabelSelectorRequirement, NamespacesFrom
 from spacelift_aws.api.reasons import CredentialsIssuedReason as Reason
-from spacelift_aws.api.run import MaskLogs, Run, RunType
+from spacelift_aws.api.run import Run, RunType
 from spacelift_aws.aws.sts import AssumeRoleRequest
 from spacelift_aws.integration.question import session_tags
 from spacelift_aws.run.observed import Grant, Refusal
@@ -41,8 +41,7 @@ def not_watched(run: Run) -> Refusal:
 def grant_for(run: Run, run_id: str, integration: AwsIntegration, circumstances: Circumstances) -> Grant | Refusal:
     """The request to send to STS, or the first reason why the Run waits."""
     refused = (
-        _not_yet_built(run)
-        or _namespace_refused(run, integration, circumstances.namespace_labels)
+        _namespace_refused(run, integration, circumstances.namespace_labels)
         or _stack_refused(run, integration)
         or _type_refused(run, integration)
     )
@@ -59,15 +58,6 @@ def integration_key(run: Run) -> tuple[str, str]:
     """Namespace and name of the integration a Run names."""
     reference = run.spec.integration_ref
     return reference.namespace or run.metadata.namespace, reference.name
-
-
-def _not_yet_built(run: Run) -> Refusal | None:
-    if run.spec.mask_logs is MaskLogs.REQUIRED:
-        return Refusal(
-            Reason.MASKING_NOT_SUPPORTED,
-            "Nothing is configured that masks credentials in logs; use `maskLogs: Auto`, which says so in LogsMasked.",
-        )
-    return None
 
 
 def _namespace_refused(run: Run, integration: AwsIntegration, labels: Mapping[str, str] | None) -> Refusal | None:

@@ -124,6 +124,8 @@ class Observed:
     """Begins every reason for waiting, so that a reader knows whose word it is; empty for the controller."""
     own_account: str | None = None
     """The executor's own service account, where it is one of the Run's namespace: no run may have it."""
+    helper_image: str | None = None
+    """The image with the helper that masks logs, if there is one."""
 
     @property
     def stopped(self) -> bool:

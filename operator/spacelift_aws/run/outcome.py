@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from spacelift_aws.api.reasons import SucceededReason
+from spacelift_aws.run.masking import INIT_CONTAINER
 from spacelift_aws.run.pods import Container, Pod
 
 # Reasons of `DisruptionTarget` (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/).
@@ -54,7 +55,7 @@ def outcome_of(pod: Pod) -> Outcome:
     if decisive and decisive.reason == "OOMKilled":
         return Outcome(
             SucceededReason.OOM_KILLED,
-            f"Container `{decisive.name}` needed more memory than its limit allows and was killed.",
+            f"{_called(decisive)} needed more memory than its limit allows and was killed.",
             code,
         )
     if decisive:
@@ -76,8 +77,8 @@ def trouble_of(pod: Pod, said_before: str | None = None) -> str | None:
         if container.state != "waiting" or container.reason in _PATIENT:
             continue
         if container.reason not in _IMAGE:
-            return _sentence(f"Container `{container.name}` cannot start ({container.reason})", container.message)
-        start = f"Container `{container.name}`: its image cannot be pulled"
+            return _sentence(f"{_called(container)} cannot start ({container.reason})", container.message)
+        start = f"{_called(container)}: its image cannot be pulled"
         if said_before and said_before.startswith(start):
             return said_before
         return _sentence(start, container.message or container.reason)
@@ -117,8 +118,15 @@ def _decisive(pod: Pod) -> Container | None:
     return min(failed, key=lambda c: c.finished_at.timestamp() if c.finished_at else 0.0, default=None)
 
 
+def _called(container: Container) -> str:
+    name = f"Container `{container.name}`"
+    return f"{name} (the helper that masks logs)" if container.name == INIT_CONTAINER else name
+
+
 def _container_failed(container: Container) -> str:
-    start = f"Container `{container.name}` ended with exit code {container.exit_code}"
+    start = f"{_called(container)} ended with exit code {container.exit_code}"
+    if container.name == INIT_CONTAINER:
+        return _sentence(start, container.message)
     if container.reason in _NOT_ITS_OWN_WORDS:
         return _sentence(f"{start} ({container.reason})", container.message)
     return f"{start}." if container.reason in ("", "Error") else f"{start} ({container.reason})."

@@ -7,7 +7,7 @@ from typing import Any
 
 from spacelift_aws.aws.arns import parse_role_arn
 from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_ROLE_ARN, ANNOTATION_RUN, LABEL_RUN_ID, executor_of
-from spacelift_aws.run import file_delivery
+from spacelift_aws.run import file_delivery, masking
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Container:
     finished_at: datetime | None
     hindrance: str | None
     """What keeps its SDKs from using the run's credentials with `delivery: File`, by the pod's spec."""
+    masked: bool
+    """Whether the helper that masks logs stands in front of its command, by the pod's spec."""
 
     @property
     def started(self) -> bool:
@@ -90,6 +92,11 @@ class Pod:
         )
 
 
+def unmasked(pod: Pod, names: Sequence[str]) -> tuple[str, ...]:
+    """Which of the containers with these names print without the helper that masks logs."""
+    return tuple(container.name for container in pod.containers if container.name in names and not container.masked)
+
+
 def parse_pod(body: Mapping[str, Any]) -> Pod:
     """Read a pod object of the API; raises nothing on fields that are missing."""
     metadata: Mapping[str, Any] = body.get("metadata") or {}
@@ -133,11 +140,14 @@ def _containers(spec: Mapping[str, Any], status: Mapping[str, Any], secret_name:
             name = container.get("name", "")
             sidecar = init and container.get("restartPolicy") == "Always"
             hindrance = file_delivery.hindrance(container, spec, secret_name)
-            found.append(_container(name, init, sidecar, said.get(name) or {}, hindrance))
+            masked = masking.starts_helper(container)
+            found.append(_container(name, init, sidecar, said.get(name) or {}, hindrance, masked))
     return tuple(found)
 
 
-def _container(name: str, init: bool, sidecar: bool, said: Mapping[str, Any], hindrance: str | None) -> Container:
+def _container(
+    name: str, init: bool, sidecar: bool, said: Mapping[str, Any], hindrance: str | None, masked: bool
+) -> Container:
     states: Mapping[str, Any] = said.get("state") or {}
     state = next((known for known in ("terminated", "running") if known in states), "waiting")
     details: Mapping[str, Any] = states.get(state) or {}
@@ -152,6 +162,7 @@ def _container(name: str, init: bool, sidecar: bool, said: Mapping[str, Any], hi
         started_at=_time(details.get("startedAt")),
         finished_at=_time(details.get("finishedAt")),
         hindrance=hindrance,
+        masked=masked,
     )
 
 

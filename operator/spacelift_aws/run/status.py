@@ -8,12 +8,14 @@ from typing import Any
 from spacelift_aws.api.conditions import with_condition
 from spacelift_aws.api.meta import Condition, ConditionStatus, format_time, shorten
 from spacelift_aws.api.reasons import ConditionType, CredentialsIssuedReason, LogsMaskedReason, SucceededReason
-from spacelift_aws.api.run import MaskLogs, Phase, RunStatus
+from spacelift_aws.api.run import Phase, RunStatus
 from spacelift_aws.aws.console import cloud_trail_url
 from spacelift_aws.names import assumed_role_arn, child_name
+from spacelift_aws.run.masking import Masking, all_masked
 from spacelift_aws.run.observed import Grant, Observed
 from spacelift_aws.run.outcome import started_at
-from spacelift_aws.run.pods import Pod
+from spacelift_aws.run.pods import Pod, unmasked
+from spacelift_aws.run.template import credentialed_containers, masking_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,22 @@ def events(before: RunStatus, after: RunStatus, warning: str | None) -> Iterator
                 yield Event("Normal", "CredentialsIssued", now.message)
         elif not after.phase.terminal:
             yield Event("Warning", now.reason, now.message)
+    yield from _masking_told(before, after)
     if after.phase.terminal and not before.phase.terminal:
         end = after.condition(ConditionType.SUCCEEDED)
         gentle = after.phase in (Phase.FINISHED, Phase.STOPPED)
         yield Event("Normal" if gentle else "Warning", end.reason if end else after.phase, after.message or "")
     elif warning and after.message and after.message != before.message:
         yield Event("Warning", warning, after.message)
+
+
+def _masking_told(before: RunStatus, after: RunStatus) -> Iterator[Event]:
+    """That logs are not masked, where nobody asked for that; the end of a Run says it itself."""
+    was, now = before.condition(ConditionType.LOGS_MASKED), after.condition(ConditionType.LOGS_MASKED)
+    if now is None or now.status == "True" or now.reason == LogsMaskedReason.NOT_ASKED or after.phase.terminal:
+        return
+    if was is None or (was.status, was.message) != (now.status, now.message):
+        yield Event("Warning", now.reason, now.message)
 
 
 def _base(seen: Observed) -> RunStatus:
@@ -136,10 +148,29 @@ def _base(seen: Observed) -> RunStatus:
     status = seen.run.status.model_copy(
         update={"observed_generation": generation, "run_id": seen.run_id, "conditions": conditions}
     )
-    if status.condition(ConditionType.LOGS_MASKED) is None:
-        reason, message = _logs(seen)
-        status = _set(status, seen, ConditionType.LOGS_MASKED, "False", reason, message)
-    return status
+    masking = None if seen.patience else _masking(seen)
+    if masking is None:
+        return status
+    masked: ConditionStatus = "True" if masking.reason is LogsMaskedReason.MASKED else "False"
+    return _set(status, seen, ConditionType.LOGS_MASKED, masked, masking.reason, masking.message)
+
+
+def _masking(seen: Observed) -> Masking | None:
+    """What the pod shows of the helper; before there is a pod, only what speaks against one."""
+    planned = masking_of(seen.run.spec, seen.helper_image)
+    if planned is None or planned.reason is LogsMaskedReason.NOT_ASKED:
+        return planned
+    if seen.pod is None:
+        # What was seen of a pod that is gone stays.
+        told = seen.run.status.phase is not Phase.QUEUED or planned.reason is LogsMaskedReason.MASKED
+        return None if told else planned
+    credentialed = credentialed_containers(seen.run.spec)
+    bare = unmasked(seen.pod, credentialed)
+    if not bare:
+        return all_masked(credentialed)
+    if planned.reason is not LogsMaskedReason.MASKED:
+        return planned
+    return Masking((), LogsMaskedReason.NO_HELPER, f"Container `{bare[0]}` of the pod is without the helper.")
 
 
 def _had_credentials(seen: Observed) -> bool:
@@ -198,12 +229,6 @@ def _ends(now: datetime, expires_at: datetime | None) -> str:
 def _issued_message(assumed: str, expires_at: datetime, access_key_id: str | None) -> str:
     key = f" with access key ID {access_key_id}" if access_key_id else ""
     return f"Issued a session as {assumed}{key} that ends at {format_time(expires_at)}."
-
-
-def _logs(seen: Observed) -> tuple[LogsMaskedReason, str]:
-    if seen.run.spec.mask_logs is MaskLogs.NEVER:
-        return LogsMaskedReason.NOT_ASKED, "The Run asks for its logs as they are."
-    return LogsMaskedReason.NO_HELPER, "Nothing is configured that masks credentials in what the containers print."
 
 
 def _set(

@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from spacelift_aws.api.run import Delivery, RunSpec
+from spacelift_aws.api.reasons import LogsMaskedReason
+from spacelift_aws.api.run import Delivery, MaskLogs, RunSpec
 from spacelift_aws.names import CHILD_PREFIX, CREDENTIAL_VARIABLES, OWN_PREFIX
-from spacelift_aws.run import file_delivery
+from spacelift_aws.run import file_delivery, masking
+from spacelift_aws.run.masking import Masking
 
 _SECRET_REFERENCES = ("secretRef", "secretKeyRef", "secret", "nodePublishSecretRef", "imagePullSecrets")
 """Keys of mappings, or of lists of them, that refer to a Secret by `name`; `secretName` does so by itself."""
@@ -18,12 +20,20 @@ MAX_DEPTH = 50
 """Levels of a pod's spec that are looked through: it has less than twenty."""
 
 
-def refusal(spec: RunSpec, *, own_account: str | None = None) -> str | None:
+def refusal(spec: RunSpec, *, own_account: str | None = None, helper_image: str | None = None) -> str | None:
     """The first reason why this template is not executed, or None.
 
-    `own_account` is the executor's own service account where it is one of the Run's namespace.
+    `own_account` is the executor's own service account where it is one of the Run's namespace, `helper_image` the image
+    with the helper that masks logs, if there is one.
     """
-    return next(_refusals(spec, own_account), None)
+    return next(_refusals(spec, own_account, helper_image), None)
+
+
+def masking_of(spec: RunSpec, helper_image: str | None) -> Masking | None:
+    """What of the run's output can be masked; None if the template cannot even be looked through."""
+    if _shape(spec.template.spec) is not None:
+        return None
+    return masking.plan(spec, credentialed_containers(spec), helper_image)
 
 
 def credentialed_containers(spec: RunSpec) -> tuple[str, ...]:
@@ -33,7 +43,7 @@ def credentialed_containers(spec: RunSpec) -> tuple[str, ...]:
     return (str(spec.template.spec["containers"][0]["name"]),)
 
 
-def _refusals(spec: RunSpec, own_account: str | None) -> Iterator[str]:
+def _refusals(spec: RunSpec, own_account: str | None, helper_image: str | None) -> Iterator[str]:
     shape = _shape(spec.template.spec)
     if shape is not None:
         # What follows relies on the shape.
@@ -48,12 +58,16 @@ def _refusals(spec: RunSpec, own_account: str | None) -> Iterator[str]:
         yield f"template.spec: {size:,} bytes are more than {LARGEST:,}; the run's pod and status need room as well."
     yield from _own_metadata(spec)
     yield from _delivery(spec, pod)
+    yield from masking.refusals(pod, _credentialed(spec, pod))
     account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
     if account == own_account:
         yield (
             f"template.spec.serviceAccountName: `{account}` is the worker's own service account, and a pod under it "
             "could assume every role of its pool; name another one."
         )
+    planned = masking.plan(spec, credentialed_containers(spec), helper_image)
+    if spec.mask_logs is MaskLogs.REQUIRED and planned.reason is not LogsMaskedReason.MASKED:
+        yield planned.message
 
 
 def _shape(pod: Any) -> str | None:
@@ -135,8 +149,7 @@ def _own_metadata(spec: RunSpec) -> Iterator[str]:
 
 
 def _delivery(spec: RunSpec, pod: Mapping[str, Any]) -> Iterator[str]:
-    names = credentialed_containers(spec)
-    credentialed = [(place, container) for place, container in _containers(pod) if container["name"] in names]
+    credentialed = _credentialed(spec, pod)
     if spec.delivery is Delivery.FILE:
         yield from file_delivery.refusals(pod, credentialed)
         return
@@ -146,6 +159,11 @@ def _delivery(spec: RunSpec, pod: Mapping[str, Any]) -> Iterator[str]:
                 f"{place}.restartPolicy: a container that starts again would do so with the credentials of its first "
                 "start, dead by then; remove it, or use `delivery: File`."
             )
+
+
+def _credentialed(spec: RunSpec, pod: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    names = credentialed_containers(spec)
+    return [(place, container) for place, container in _containers(pod) if container["name"] in names]
 
 
 def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -153,6 +153,7 @@ class Kit:
         grant: Grant | Refusal | None = None,
         memory: Memory | None = None,
         patience: float = 0,
+        helper_image: str | None = None,
     ) -> Observed:
         """All that is known so many seconds after the start."""
         return Observed(
@@ -165,6 +166,7 @@ class Kit:
             memory=memory or Memory(),
             limits=Limits(),
             patience=timedelta(seconds=patience),
+            helper_image=helper_image,
         )
 
 

@@ -48,7 +48,6 @@ RED = {"from": "Selector", "selector": {"matchLabels": {"team": "red"}}}
         ("a stack is not attached", {"allowedStacks": ["a"]}, {"stack": "b"}, True, "NotAllowed", "stack `b`"),
         ("no stack at all", {"allowedStacks": ["a"]}, {}, True, "NotAllowed", "without a stack"),
         ("plans need a word", {}, {"type": "Proposed"}, True, "NotAllowed", "spec.proposed"),
-        ("no masking yet", {}, {"maskLogs": "Required"}, True, "MaskingNotSupported", "Auto"),
         ("not allowed comes before not ready", {"allowedStacks": []}, {}, False, "NotAllowed", "stack"),
     ],
 )
