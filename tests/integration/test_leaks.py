@@ -60,7 +60,7 @@ def command_lines() -> Iterator[set[str]]:
 def quoting_policy(namespace: str) -> list[Object]:
     """An admission policy that refuses Secrets in a namespace, and tells everybody what is in them."""
     group = "admissionregistration.k8s.io/v1"
-    value = "object.data['AWS_SECRET_ACCESS_KEY']"
+    value = "object.data['credentials.json' in object.data ? 'credentials.json' : 'AWS_SECRET_ACCESS_KEY']"
     policy = {
         "apiVersion": group,
         "kind": "ValidatingAdmissionPolicy",
@@ -135,7 +135,9 @@ def test_credentials_turn_up_nowhere(
         # A new policy takes a moment to act; until then Secrets pass.
         while complete(stage.objects.wait("Run", refused, quoted, lambda run: complete(run) or was_refused(run))):
             quoted = stage.run(refused)
+        file = stage.run(refused, delivery="File")
         good = [stage.run(namespace, "aws sts get-caller-identity") for _ in range(3)]
+        good.append(stage.run(namespace, "aws sts get-caller-identity", delivery="File"))
         bad = stage.run(namespace, "exit 1")
         slow = stage.proxy.add(Rule(Match(), delay=1, times=1))
         late = stage.run(namespace)
@@ -144,11 +146,14 @@ def test_credentials_turn_up_nowhere(
             stage.objects.wait("Run", namespace, name, complete)
         assert slow.used == 1
         assert "no ***** here" in condition(held, "CredentialsIssued")["message"]
+        held = stage.objects.wait("Run", refused, file, was_refused)
+        assert "no ***** here" in condition(held, "CredentialsIssued")["message"]
     finally:
         for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
             stage.cluster.kubectl("delete", kind, QUOTING_POLICY)
-    stage.objects.patch("Run", refused, quoted, {"spec": {"stop": True}})
-    stage.objects.wait("Run", refused, quoted, complete)
+    for name in (quoted, file):
+        stage.objects.patch("Run", refused, name, {"spec": {"stop": True}})
+        stage.objects.wait("Run", refused, name, complete)
 
     assert len(minted) >= 2 * (len(good) + 3)
     said = {**everything_said(stage), "a command line": "\n".join(command_lines)}
