@@ -32,9 +32,11 @@ class RefusedError(Exception):
 
 
 class Objects:
-    """An administrator's hands: every call goes to the API server, nothing is remembered."""
+    """Somebody's hands: every call goes to the API server, nothing is remembered."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, user: str = "") -> None:
+        """Whose `kubeconfig` it is; `user` is somebody else, whom that one may impersonate."""
+        self.user = user
         self._api = config.new_client_from_config(str(kubeconfig))
         self._server: str = self._api.configuration.host
 
@@ -96,6 +98,8 @@ class Objects:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
+        if self.user:
+            headers["Impersonate-User"] = self.user
         token = self._api.configuration.get_api_key_with_prefix("BearerToken")
         if token:
             headers["Authorization"] = token

@@ -1,11 +1,14 @@
 """One stage for all integration tests of the operator: it is started once, each test has a namespace of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
+from sandbox.objects import RefusedError
+from sandbox.process import wait_until
 from sandbox.stage import Stage, set_stage
 
 SETTINGS = {
@@ -20,6 +23,9 @@ SETTINGS = {
     "SPACELIFT_AWS_RELIST_EVERY": "20",
 }
 
+ON_OTHERS = ("spacelift-aws-run-secrets", "spacelift-aws-run-pods", "spacelift-aws-run-deletion")
+"""Policies on what others than executors do. Most tests play somebody whom nothing stops, so they are off there."""
+
 
 @pytest.fixture(scope="session")
 def meant_refusals() -> set[str]:
@@ -30,6 +36,7 @@ def meant_refusals() -> set[str]:
 @pytest.fixture(scope="session")
 def _stage(meant_refusals: set[str]) -> Iterator[Stage]:
     with set_stage(SETTINGS) as stage:
+        _unbind(stage)
         stage.controller.start()
         yield stage
         forbidden = [
@@ -50,6 +57,38 @@ def stage(_stage: Stage) -> Iterator[Stage]:
         _stage.controller.start()
     yield _stage
     _stage.proxy.clear()
+
+
+def _unbind(stage: Stage) -> None:
+    stage.cluster.kubectl("delete", "validatingadmissionpolicybinding", *ON_OTHERS)
+
+
+@pytest.fixture(scope="module")
+def all_policies(_stage: Stage) -> Iterator[None]:
+    """The chart as it is, for this module's tests: also what others do is policed."""
+    namespace = _stage.namespace()
+    run = _stage.run(namespace)
+    name, labels = "aws-run-" + "0" * 26, {"aws.spacelift.io/worker-pool": "none"}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": name}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": "x", "labels": labels}}
+    pod["spec"] = {"containers": [_stage.container("true")]}
+
+    def refused(act: Callable[..., object], *args: Any, **options: Any) -> bool:
+        try:
+            act(*args, **options)
+        except RefusedError as error:
+            return "denied request" in error.message
+        return False
+
+    def refusals() -> list[bool]:
+        deletion = refused(_stage.objects.delete, "Run", namespace, run, propagationPolicy="Orphan", dryRun=["All"])
+        return [*(refused(_stage.objects.create, body) for body in (secret, pod)), deletion]
+
+    _stage.controller.install()
+    wait_until(lambda: refusals() == [True] * 3, timeout=20, what="the policies")
+    yield
+    _unbind(_stage)
+    wait_until(lambda: refusals() == [False] * 3, timeout=20, what="the policies' end")
 
 
 @pytest.fixture

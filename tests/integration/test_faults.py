@@ -118,6 +118,21 @@ def test_a_secret_that_cannot_be_replaced_is_named(stage: Stage, namespace: str)
     assert secrets(stage, namespace) == []
 
 
+def test_a_secret_of_another_type_is_left_alone_and_named(stage: Stage, namespace: str) -> None:
+    """Its deletion is refused to the controller: the Run says so, and so does its end, until somebody deletes it."""
+    name, own = waiting(stage, namespace)
+    theirs = stage.objects.create({**secret(namespace, own), "type": "Opaque"})
+    stage.integration(namespace)
+    words = f"Secret {namespace}/{own} is of type Opaque, not {SECRET_TYPE}"
+    run = stage.objects.wait("Run", namespace, name, lambda run: words in issued(run).get("message", ""))
+    assert run["status"]["phase"] == "Queued"
+    stage.objects.patch("Run", namespace, name, {"spec": {"stop": True}})
+    stage.objects.wait("Run", namespace, name, lambda run: "still there" in (run or {})["status"].get("message", ""))
+    assert stage.objects.get("Secret", namespace, own) == theirs
+    stage.objects.delete("Secret", namespace, own)
+    assert stage.objects.wait("Run", namespace, name, complete)["status"]["phase"] == "Stopped"
+
+
 def test_the_end_waits_for_a_secret_that_a_finalizer_holds(stage: Stage, namespace: str) -> None:
     name = running(stage, namespace)
     own = child_name(identifier(stage, namespace, name))

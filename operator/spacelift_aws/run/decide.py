@@ -258,8 +258,8 @@ def _finish(seen: Observed, end: End) -> Decision:
         return deletion
     if seen.memory.secret is SecretState.HELD:
         message = (
-            f"Secret `{child_name(seen.run_id)}` is deleted but held by a finalizer, with credentials that live until "
-            "they expire; remove the finalizer. The run's end is written once the Secret is gone."
+            f"Secret `{child_name(seen.run_id)}` is still there, with credentials that live until they expire: "
+            f"{seen.memory.held_because}. The run's end is written once it is gone."
         )
         return Decision(_write(seen, status.held(seen, message), "SecretHeld"), deletion.again_at)
     message = "The run has ended; its end is written once its Secret, sent without an answer, can no longer arrive."

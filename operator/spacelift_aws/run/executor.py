@@ -140,10 +140,10 @@ class Executor:
         name = child_name(leftover.run_id)
         if pod is not None and pod.executor == self._name and not pod.gone and pod.deletion is None:
             await self._end_pod(pod)
-        deletion = await self._kube.delete_secret(leftover.namespace, name)
+        held_because = await self._delete_secret(leftover.namespace, name)
         memory = self._memories.get(leftover.run_id, _NOTHING)
-        if deletion is Deletion.HELD:
-            log.warning("Secret %s/%s is held by a finalizer; its Run is gone", leftover.namespace, name)
+        if held_because:
+            log.warning("Secret %s/%s, whose Run is gone, is still there: %s", leftover.namespace, name, held_because)
             return LAST_RETRY.total_seconds()
         in_doubt = memory.unanswered_at is not None and (
             self._clock() < memory.unanswered_at + self._limits.creation_in_doubt
@@ -208,7 +208,7 @@ class Executor:
                 if seen.pod is not None:
                     await self._end_pod(seen.pod)
             case actions.DeleteSecret():
-                await self._delete_secret(seen)
+                await self._be_rid_of_secret(seen)
             case actions.WriteStatus(wanted, warning):
                 await self._write_status(seen, wanted, warning)
             case actions.Advise(message):
@@ -276,10 +276,10 @@ class Executor:
         return False
 
     async def _clear_the_way(self, seen: Observed) -> bool:
-        await self._delete_secret(seen)
-        if self._memories[seen.run_id].secret is not SecretState.HELD:
+        held_because = await self._be_rid_of_secret(seen)
+        if not held_because:
             return True
-        message = f"A Secret `{child_name(seen.run_id)}` is held by a finalizer, which has to be removed first."
+        message = f"A Secret `{child_name(seen.run_id)}` is there and cannot be replaced: {held_because}."
         self._failed(seen, CredentialsIssuedReason.RETRYING, message)
         return False
 
@@ -356,10 +356,22 @@ class Executor:
         else:
             self._view.saw_pod(parse_pod(left))
 
-    async def _delete_secret(self, seen: Observed) -> None:
-        deletion = await self._kube.delete_secret(seen.run.metadata.namespace, child_name(seen.run_id))
-        state = SecretState.HELD if deletion is Deletion.HELD else SecretState.GONE
-        self._remember(seen.run_id, secret=state, deleted_at=self._clock())
+    async def _be_rid_of_secret(self, seen: Observed) -> str:
+        held_because = await self._delete_secret(seen.run.metadata.namespace, child_name(seen.run_id))
+        state = SecretState.HELD if held_because else SecretState.GONE
+        self._remember(seen.run_id, secret=state, deleted_at=self._clock(), held_because=held_because)
+        return held_because
+
+    async def _delete_secret(self, namespace: str, name: str) -> str:
+        """Why the Secret is still there, as a clause; empty when it is gone.
+
+        The chart's policies refuse the deletion of one with a finalizer, and of one that is not of our type.
+        """
+        try:
+            deletion = await self._kube.delete_secret(namespace, name)
+        except Forbidden as error:
+            return error.message.rstrip(".")
+        return "it is held by a finalizer, which has to be removed" if deletion is Deletion.HELD else ""
 
     async def _write_status(self, seen: Observed, wanted: RunStatus, warning: str | None) -> None:
         run = seen.run

@@ -66,6 +66,8 @@ class Memory:
     issued_at: datetime | None = None
     deleted_at: datetime | None = None
     """When the Secret's deletion was last answered."""
+    held_because: str = ""
+    """Why a Secret that is HELD is still there, as a clause."""
     expires_at: datetime | None = None
     access_key_id: str | None = None
     unanswered_at: datetime | None = None

@@ -268,7 +268,7 @@ class TestTheEnd:
         assert ending(decide(kit.seen(90, pod=kit.ended(), memory=certain))) == ("Finished", "Finished")
 
     def test_a_finalizer_holds_the_end_up_until_the_credentials_have_expired(self, kit: Any) -> None:
-        held = had(kit, secret=SecretState.HELD, deleted_at=kit.at(61))
+        held = had(kit, secret=SecretState.HELD, deleted_at=kit.at(61), held_because="held by a finalizer")
         assert "held by a finalizer" in written(decide(kit.seen(62, pod=kit.ended(), memory=held))).message
         assert names(decide(kit.seen(66, pod=kit.ended(), memory=held))) == ["DeleteSecret"]
         assert ending(decide(kit.seen(3600, pod=kit.ended(), memory=held))) == ("Finished", "Finished")

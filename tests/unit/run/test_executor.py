@@ -211,6 +211,23 @@ async def test_a_secret_that_a_finalizer_holds_is_said_to_be_held(scene: Scene) 
     assert "finalizer" in (scene.run.status.message or "")
 
 
+async def test_a_secret_that_we_may_not_delete_holds_the_run_up_and_says_why(scene: Scene) -> None:
+    """As the chart's policy refuses it for one of another type."""
+    forbidden = Forbidden(403, "Forbidden", "denied request: Secret x is of type Opaque")
+    scene.secret, scene.fails["delete secret"] = True, [forbidden] * 2
+    await scene.go()
+    assert "create pod" not in scene.asked
+    assert "cannot be replaced: denied request: Secret x is of type Opaque" in (scene.run.status.message or "")
+    scene.stop()
+    again = await scene.go_on(6)
+    assert again, "looked at again"
+    assert "still there" in (scene.run.status.message or "")
+    assert "is of type Opaque. The run's end is written once it is gone" in (scene.run.status.message or "")
+    assert not scene.run.status.phase.terminal
+    await scene.go_on(6)
+    assert scene.run.status.phase.terminal, "somebody else has deleted it"
+
+
 async def test_a_pod_of_another_owner_is_not_adopted(scene: Scene) -> None:
     owner = {"kind": "Run", "name": "other", "uid": "other", "controller": True}
     scene.foreign = scene.kit.pod_body(metadata={"ownerReferences": [owner]})

@@ -1,0 +1,24 @@
+{{/*
+CEL that the admission policies share. An executor is who executes Runs: the controller, or a worker pool, whose service
+accounts are named `spacelift-aws-worker…` in whatever namespace the tenant chose.
+*/}}
+{{- define "spacelift-aws-operator.isExecutor" -}}
+(request.userInfo.username == '{{ include "spacelift-aws-operator.controllerUser" . }}' || request.userInfo.username.matches('^system:serviceaccount:[^:]+:spacelift-aws-worker'))
+{{- end }}
+
+{{/* What a run's Secret and pod are named: `aws-run-` and the run ID, a ULID, in lower case. */}}
+{{- define "spacelift-aws-operator.childName" -}}
+^aws-run-[0-9a-hjkmnp-tv-z]{26}$
+{{- end }}
+
+{{/* A policy acts by its binding. Without the binding it does nothing: that is how an administrator breaks the glass. */}}
+{{- define "spacelift-aws-operator.policyBinding" -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  {{- include "spacelift-aws-operator.metadata" .root | nindent 2 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: [Deny]
+{{- end }}
