@@ -1,4 +1,4 @@
-"""An emulated AWS on loopback: IAM and STS of ministack with access control on, and the AWS CLI.
+"""An emulated AWS on loopback: IAM, STS and CloudFormation of ministack with access control on, and the AWS CLI.
 
 What ministack 1.5.33 with ``AUTH=true`` does, as measured; ``tests/integration/test_aws_emulation.py`` has most of it.
 
@@ -6,6 +6,7 @@ It evaluates, as AWS documents it:
 - signatures (also of the ``Host`` header), unknown keys, session tokens and their expiry;
 - trust policies: user, role, session, account and ``*`` principals (a role with or without its path), external IDs by
   every string operator and ``IfExists``, ``sts:RoleSessionName``, ``aws:RequestTag/…``, Deny; ``sts:TagSession``;
+- web identities: issuer, audience and subject as a role's trust policy wants them, but no signature of a token;
 - the caller's identity policy, which a role in another account needs as well as its own trust;
 - session policies: they limit the session; malformed JSON or no Statement is ``MalformedPolicyDocument``; an unknown
   managed policy or more than 2,048 characters is a ``ValidationError``. ``AWSDenyAll`` is there because `emulator.py`
@@ -275,7 +276,7 @@ def _emulator_environment(folder: Path, host: str, port: int, mark: str) -> dict
         "AUTH": "true",
         "BIND_HOST": host,
         "GATEWAY_PORT": str(port),
-        "SERVICES": "iam,sts",
+        "SERVICES": "iam,sts,cloudformation",
         "MINISTACK_VERSION": mark,
         # Nothing beside the HTTP port, and no look at the user's containers.
         "IOT_MTLS_ENABLED": "0",

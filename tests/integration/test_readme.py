@@ -1,4 +1,4 @@
-"""What the README tells people to apply is accepted as it stands."""
+"""What the README and the other pages tell people to apply is accepted as it stands."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,18 @@ import pytest
 from sandbox import charts
 from sandbox.stage import Stage
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def examples(page: str) -> list[str]:
+    """The objects that a page shows whole."""
+    found = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return [example for example in found if "apiVersion:" in example]
+
+
+EXAMPLES = examples(README)
+ELSEWHERE = [example for page in sorted((ROOT / "docs").glob("*.md")) for example in examples(page.read_text())]
 
 
 def test_it_has_an_example_of_each_kind() -> None:
@@ -21,7 +31,7 @@ def test_it_has_an_example_of_each_kind() -> None:
     ]
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", EXAMPLES + ELSEWHERE)
 def test_the_examples_can_be_applied(stage: Stage, namespace: str, example: str) -> None:
     # `create`, because `apply` has no use for the name that `generateName` leaves to the server.
     done = stage.cluster.kubectl(
