@@ -32,7 +32,7 @@ def tool(name: str, say: Say = to_stderr) -> Path:
     if not _whole(home):
         home.parent.mkdir(parents=True, exist_ok=True)
         # Two commands started at the same moment must not install into one folder.
-        with _locked(home.with_suffix(".lock")):
+        with locked(home.with_suffix(".lock")):
             if not _whole(home):
                 say(f"Installing {name} into {home} (once)")
                 _install(requirements, home)
@@ -83,7 +83,8 @@ def _run(command: list[str]) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, made if need be, while the context lasts; others wait."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

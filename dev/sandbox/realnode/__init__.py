@@ -25,7 +25,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +37,7 @@ from sandbox.process import Process, wait_until
 from sandbox.progress import Say, Stopwatch, to_stderr
 from sandbox.realnode import config, packages
 from sandbox.realnode.images import pause
+from sandbox.realnode.overlays import overlays_work
 
 _HERE = Path(__file__).resolve().parent
 _NAMESPACES = ("--mount", "--net", "--ipc", "--uts", "--pid")
@@ -87,6 +88,7 @@ class RealNode:
         self._settings = dict(kubelet)
         self._machine: Process | None = None
         self._services: dict[str, Process] = {}
+        self._started = datetime.now(UTC)
         self._exposed: list[int] = []
         self._forwards: list[Process] = []
         self._starts = 0
@@ -190,7 +192,7 @@ class RealNode:
     def _prepare(self) -> None:
         """Write every file that the node is configured by."""
         self.folder.mkdir(mode=0o700)
-        self._snapshotter = "overlayfs" if _overlays_work(self.folder) else "native"
+        self._snapshotter = "overlayfs" if overlays_work(self.folder) else "native"
         (self.folder / "containerd.toml").write_text(config.containerd(self.folder / "net.d", self._snapshotter))
         (self.folder / "net.d").mkdir()
         (self.folder / "net.d" / "10-pods.conflist").write_text(config.network())
@@ -240,8 +242,6 @@ class RealNode:
         process.wait_ready(lambda: process.log.exists() and "listening" in process.log.read_text(), 30)
 
     def _start_services(self) -> None:
-        # Heartbeats know no fractions of a second.
-        self._started = datetime.now(UTC).replace(microsecond=0)
         authority = self._cluster.ca
         (self.folder / "kubelet.json").write_text(
             config.kubelet(authority, self.folder / "resolv.conf", self._settings)
@@ -255,6 +255,9 @@ class RealNode:
             f"--hostname-override={self.name}",
             f"--node-ip={self.address}",
         ]
+        # Heartbeats know no fractions of a second: one of the kubelet before must not look like its successor's.
+        self._started = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+        wait_until(lambda: datetime.now(UTC) >= self._started, timeout=5, what="the next second")
         self._start("kubelet", kubelet)
         self._services["kubelet"].wait_ready(self._kubelet_answers, 60)
 
@@ -316,13 +319,3 @@ def _takes_pods(node: Mapping[str, Any], since: datetime) -> bool:
     if ready is None or ready["status"] != "True" or node["spec"].get("taints"):
         return False
     return datetime.fromisoformat(ready["lastHeartbeatTime"]) >= since
-
-
-def _overlays_work(folder: Path) -> bool:
-    """Whether the file system under `folder` can carry overlays; one that is an overlay itself cannot."""
-    trial = folder / "overlay"
-    for name in ("lower", "upper", "work", "merged"):
-        (trial / name).mkdir(parents=True)
-    options = f"lowerdir={trial / 'lower'},upperdir={trial / 'upper'},workdir={trial / 'work'}"
-    mount = ["mount", "--types", "overlay", "overlay", "--options", options, str(trial / "merged")]
-    return subprocess.run(["unshare", "--mount", *mount], capture_output=True).returncode == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sandbox import paths
 
+_TIME = "1970-01-01T00:00:00Z"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -30,13 +31,15 @@ def write(
         {
             "architecture": paths.go_platform()[1],
             "os": "linux",
-            "created": "1970-01-01T00:00:00Z",
+            "created": _TIME,
             "config": {
                 "Cmd": list(command),
                 "Env": [f"{name}={value}" for name, value in {"PATH": _PATH, **(environment or {})}.items()],
                 "User": user,
                 "WorkingDir": "/",
             },
+            # buildah counts layers by it.
+            "history": [{"created": _TIME, "created_by": "spacelift-aws-sandbox"}],
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
         }
     ).encode()

@@ -77,7 +77,6 @@ def kubelet(authority: Path, resolv_conf: Path, settings: Mapping[str, Any]) -> 
             "cgroupsPerQOS": False,
             "cgroupRoot": f"/{CGROUP}",
             "enforceNodeAllocatable": [],
-            "localStorageCapacityIsolation": False,
             "failSwapOn": False,
             "makeIPTablesUtilChains": False,
             "resolvConf": str(resolv_conf),
