@@ -45,8 +45,19 @@ func mainCode(arguments []string) int {
 		// Masked too: a template may have a value in the very name of its command.
 		sentence, _ := secrets.matcher().mask(nil, fmt.Appendf(nil, "%s: %v\n", programName, err), true)
 		os.Stderr.Write(sentence)
+		tellKubelet(sentence)
 	}
 	return code
+}
+
+// tellKubelet writes why nothing was started where the kubelet looks for it, as the runtime's own error would be found
+// in the container's status without us.
+func tellKubelet(sentence []byte) {
+	const terminationMessagePath = "/dev/termination-log" // the default; where the kubelet has put no file there is none
+	if file, err := os.OpenFile(terminationMessagePath, os.O_WRONLY, 0); err == nil {
+		file.Write(sentence)
+		file.Close()
+	}
 }
 
 func parse(arguments []string) (folder string, command []string, err error) {

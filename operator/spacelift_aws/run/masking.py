@@ -20,6 +20,8 @@ VOLUME = "spacelift-aws-mask"
 MOUNT_PATH = "/spacelift-aws-mask"
 """A folder of its own at the root, because templates mount volumes at /run and /opt."""
 HELPER = f"{MOUNT_PATH}/spacelift-aws-mask"
+HELPER_VOICE = "spacelift-aws-mask: "
+"""Begins every sentence of the helper's own."""
 
 _HELPER_IN_IMAGE = "/usr/local/bin/spacelift-aws-mask"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from spacelift_aws.api.reasons import SucceededReason
-from spacelift_aws.run.masking import INIT_CONTAINER
+from spacelift_aws.run.masking import HELPER_VOICE, INIT_CONTAINER
 from spacelift_aws.run.pods import Container, Pod
 
 # Reasons of `DisruptionTarget` (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/).
@@ -118,6 +118,11 @@ def _decisive(pod: Pod) -> Container | None:
     return min(failed, key=lambda c: c.finished_at.timestamp() if c.finished_at else 0.0, default=None)
 
 
+def _helper_says(container: Container) -> bool:
+    """Whether it is the helper that says why the command was not started: masked, as all that it writes."""
+    return container.masked and container.exit_code in (126, 127) and container.message.startswith(HELPER_VOICE)
+
+
 def _called(container: Container) -> str:
     name = f"Container `{container.name}`"
     return f"{name} (the helper that masks logs)" if container.name == INIT_CONTAINER else name
@@ -125,7 +130,7 @@ def _called(container: Container) -> str:
 
 def _container_failed(container: Container) -> str:
     start = f"{_called(container)} ended with exit code {container.exit_code}"
-    if container.name == INIT_CONTAINER:
+    if container.name == INIT_CONTAINER or _helper_says(container):
         return _sentence(start, container.message)
     if container.reason in _NOT_ITS_OWN_WORDS:
         return _sentence(f"{start} ({container.reason})", container.message)

@@ -313,6 +313,21 @@ def test_a_required_helper_that_a_webhook_took_away_ends_the_run(kit: Any) -> No
     assert "DeletePod" not in str(decide(seen(kit, auto, plain)).actions)
 
 
+def test_a_command_that_cannot_be_started_is_the_runs_message_if_the_helper_says_so(kit: Any) -> None:
+    sentence = "spacelift-aws-mask: terraformm: not found in PATH (/bin)"
+
+    def message(image: str | None, code: int, said: str) -> str:
+        pod = created(kit, built(kit, kit.run(pod=one()), image))
+        state = kit.said(terminated=kit.terminated(code, message=said))
+        return outcome_of(parse_pod({**pod, "status": {"phase": "Failed", "containerStatuses": [state]}})).message
+
+    bare = "Container `main` ended with exit code 127."
+    assert message(IMAGE, 127, sentence + "\n") == f"{bare[:-1]}: {sentence}"
+    assert message(IMAGE, 127, "what the container printed") == bare
+    assert message(None, 127, sentence) == bare
+    assert message(IMAGE, 1, sentence) == "Container `main` ended with exit code 1."
+
+
 def init_said(kit: Any, phase: str, **state: Any) -> Any:
     pod = created(kit, built(kit, kit.run(pod=one())))
     said = {"phase": phase, "initContainerStatuses": [kit.said(INIT_CONTAINER, **state)]}

@@ -1,0 +1,94 @@
+"""What the masking helper costs the start of a run's pod on a real node, beside the same pod without it, in one run.
+
+    dev/uv run python bench/mask_pods.py [--pods 20]
+
+Pods of the same template, one after another and in turns with and without the helper, made as the operator makes them.
+Measured is the time from the request that creates the pod to the first line of its command, by the time that the node's
+container runtime puts in front of it; the images are on the node. Needs root (`dev/sandbox/realnode`).
+"""
+
+import argparse
+import os
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sandbox import controlplane, realnode
+from sandbox.components import FOR_NODES
+from sandbox.objects import Object, Objects
+from sandbox.realnode.build import operator_image
+from sandbox.realnode.images import BUSYBOX, busybox
+from spacelift_aws.api.run import Run
+from spacelift_aws.names import run_id
+from spacelift_aws.run.children import build_pod
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pods", type=int, default=20, help="pods of each kind (default 20)")
+    arguments = parser.parse_args()
+    operator = operator_image()
+    with (
+        controlplane.start(controllers=FOR_NODES) as cluster,
+        realnode.start_node(cluster, images=[busybox(), operator.archive]),
+    ):
+        objects = Objects(cluster.kubeconfig)
+        found: dict[str, list[float]] = {"with the helper": [], "without": []}
+        for number in range(arguments.pods + 1):
+            for kind, image in (("with the helper", operator.reference), ("without", None)):
+                seconds = _start(objects, cluster, 2 * number + (image is None), image)
+                if number:  # the first of each warms the caches
+                    found[kind].append(seconds)
+    print(f"{os.cpu_count()} cores, {arguments.pods} pods of each kind: minimum, median, maximum")
+    for kind, seconds_each in found.items():
+        low, middle, high = min(seconds_each), statistics.median(seconds_each), max(seconds_each)
+        print(f"  {kind:<15} {low:5.2f} {middle:5.2f} {high:5.2f} s from the creation to the command")
+    return 0
+
+
+def _start(objects: Objects, cluster: controlplane.ControlPlane, number: int, helper_image: str | None) -> float:
+    pod = _pod(number, helper_image)
+    name = pod["metadata"]["name"]
+    began = time.time()
+    objects.create(pod)
+    objects.wait("Pod", "default", name, _ended, timeout=60)
+    said = cluster.kubectl("logs", name, "--container=main", "--timestamps").stdout.split()
+    objects.delete("Pod", "default", name, gracePeriodSeconds=0)
+    return datetime.fromisoformat(said[0]).timestamp() - began
+
+
+def _ended(pod: Object | None) -> bool:
+    return (pod or {}).get("status", {}).get("phase") == "Succeeded"
+
+
+def _pod(number: int, helper_image: str | None) -> dict[str, Any]:
+    """A Run's pod, without the Run and without its Secret, which this is not about."""
+    container = {"name": "main", "image": BUSYBOX, "command": ["echo", "here"]}
+    created, uid = datetime.now(UTC).replace(microsecond=0), f"00000000-0000-0000-0000-{number:012}"
+    metadata = {
+        "name": "start",
+        "namespace": "default",
+        "uid": uid,
+        "resourceVersion": "1",
+        "generation": 1,
+        "creationTimestamp": created.isoformat(),
+    }
+    spec = {"integrationRef": {"name": "prod"}, "template": {"spec": {"containers": [container]}}}
+    run, identifier = Run.model_validate({"metadata": metadata, "spec": spec}), run_id(created, uid)
+    expires_at = created + timedelta(hours=1)
+    pod = build_pod(
+        run,
+        identifier,
+        role_arn="arn:aws:iam::111111111111:role/deploy",
+        executor="bench",
+        expires_at=expires_at,
+        helper_image=helper_image,
+    )
+    del pod["metadata"]["ownerReferences"]
+    del pod["spec"]["containers"][0]["envFrom"]
+    return pod
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
