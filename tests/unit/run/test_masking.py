@@ -269,6 +269,12 @@ def test_the_condition_is_what_the_pod_shows(kit: Any) -> None:
     assert shown(status.with_pod(seen(kit, run, masked, None), masked, None)) == ("True", "Masked")
 
 
+def test_a_template_cannot_pretend_to_be_masked(kit: Any) -> None:
+    run = kit.run(pod=one(command=[HELPER, "--", "env"], volumeMounts=[{"name": "own", "mountPath": "/x"}]))
+    pod = parse_pod(created(kit, built(kit, run, None)))
+    assert shown(status.with_pod(seen(kit, run, pod, None), pod, None)) == ("False", "NoHelper")
+
+
 def test_before_there_is_a_pod_only_what_speaks_against_it_is_told(kit: Any) -> None:
     def queued(run: Run, helper_image: str | None = IMAGE) -> tuple[str, str] | None:
         return shown(waiting(seen(kit, run, None, helper_image), "Retrying", "later"))  # type: ignore[arg-type]
