@@ -8,7 +8,7 @@ what a pod sees under a real one is measured by `bench/secret_volume.py`.
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,16 +175,42 @@ def test_the_secret_and_the_pod_are_as_agreed(scene: Scene) -> None:
     assert play.end("shape") == ("Stopped", "Stopped")
 
 
-def test_a_run_whose_trust_is_withdrawn_runs_on_says_so_and_is_renewed_again(scene: Scene) -> None:
-    """Of the controller's it is the verified trust that is lost, of a worker's also the issuing itself is refused."""
+def withdraw_trust(scene: Scene, role: str) -> Callable[[], object]:
+    """The role trusts nobody any more."""
+    name, account = role.rpartition("/")[2], scene.stage.aws.account(role.split(":")[4])
+    client = scene.stage.aws.client("iam", account.root)
+    trusted = client.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    account.set_trust(name, {**trusted, "Statement": [{**trusted["Statement"][0], "Effect": "Deny"}]})
+    return lambda: account.set_trust(name, trusted)
+
+
+def change_role(scene: Scene, role: str) -> Callable[[], object]:
+    """The integration names a role that does not exist."""
+
+    def write(arn: str) -> Object:
+        spec = {"spec": {"roleArn": arn}}
+        return scene.stage.objects.patch("AwsIntegration", scene.play.namespace, "prod", spec)
+
+    write(role.replace("role/", "role/nobodys-"))
+    return lambda: write(role)
+
+
+def delete_integration(scene: Scene, role: str) -> Callable[[], object]:
+    integration = scene.stage.objects.get("AwsIntegration", scene.play.namespace, "prod") or {}
+    scene.stage.objects.delete("AwsIntegration", scene.play.namespace, "prod")
+    return lambda: scene.stage.integration(scene.play.namespace, **integration["spec"])
+
+
+@pytest.mark.parametrize("withdraw", [withdraw_trust, change_role, delete_integration])
+def test_a_run_that_cannot_be_renewed_runs_on_says_so_and_is_renewed_again(
+    scene: Scene, withdraw: Callable[[Scene, str], Callable[[], object]]
+) -> None:
     play = scene.play
     play.run("withdrawn", FOREVER, delivery="File")
     scene.running("withdrawn")
     integration = play.stage.objects.get("AwsIntegration", play.namespace, "prod")
     assert integration is not None
-    role = integration["spec"]["roleArn"]
-    spec = {"roleArn": role.replace("role/", "role/nobodys-")}
-    play.stage.objects.patch("AwsIntegration", play.namespace, "prod", {"spec": spec})
+    give_back = withdraw(scene, integration["spec"]["roleArn"])
 
     def says_so(run: Object | None) -> bool:
         issued = condition(run, "CredentialsIssued")
@@ -196,7 +222,7 @@ def test_a_run_whose_trust_is_withdrawn_runs_on_says_so_and_is_renewed_again(sce
     assert f"ends at {expiry}" in condition(run, "CredentialsIssued")["message"]
     assert f"could not be renewed and end at {expiry}" in run["status"]["message"]
     wait_until(lambda: "CredentialsNotRenewed" in play.events("withdrawn"), timeout=10, what="the warning")
-    play.stage.objects.patch("AwsIntegration", play.namespace, "prod", {"spec": {"roleArn": role}})
+    give_back()
     play.wait("withdrawn", lambda run: (run or {})["status"]["credentialsExpireAt"] > expiry, timeout=60)
     healed = play.wait("withdrawn", lambda run: not says_so(run))
     assert healed["status"].get("message") is None

@@ -53,6 +53,8 @@ class World:
     """A pod vanished that no status told of while nobody watched: the one case in which another is made."""
     forged: bool = False
     deleted: bool = False
+    injects: bool = False
+    """A webhook gives pods a web identity when they are made."""
 
     @property
     def pod_spec(self) -> dict[str, Any]:
@@ -65,7 +67,7 @@ class World:
 
     def observe(self) -> Any:
         pod = self.pod or self.gone
-        parsed = self.kit.pod(pod["status"], metadata=pod["metadata"], spec=self.pod_spec) if pod else None
+        parsed = self.kit.pod(pod["status"], metadata=pod["metadata"], spec=pod["spec"]) if pod else None
         if parsed is not None and self.pod is None:
             parsed = replace(parsed, gone=True)
         seen = self.kit.seen(run=self.run, pod=parsed, grant=self.grant, memory=self.memory)
@@ -167,7 +169,10 @@ class World:
                 "aws.spacelift.io/role-arn": self.kit.role,
             }
             metadata = {"creationTimestamp": self.wire(self.now), "annotations": annotations}
-            self.pod = {"metadata": metadata, "status": {"phase": "Pending"}}
+            spec = self.pod_spec
+            if self.injects:
+                spec["containers"][0]["env"].append({"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/token"})
+            self.pod = {"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}}
 
     # -- everybody else -----------------------------------------------------------------------------------------------
 
@@ -190,6 +195,7 @@ class World:
             self.set_pod("Pending", waiting={"reason": "ContainerCreating"} if self.in_file else missing)
             return
         assert self.secret > self.now, "a Run never starts with dead credentials"
+        assert not self.in_file or not self.injected, "no container starts whose SDKs would prefer other credentials"
         self.set_pod("Running", running={"startedAt": self.wire(self.now)})
 
     def end(self, code: int) -> None:
@@ -221,6 +227,10 @@ class World:
             self.memory = Memory(unanswered_at=self.now)
 
     @property
+    def injected(self) -> bool:
+        return self.pod is not None and "AWS_WEB_IDENTITY_TOKEN_FILE" in str(self.pod["spec"])
+
+    @property
     def in_file(self) -> bool:
         return bool(self.run.spec.delivery == "File")
 
@@ -235,7 +245,7 @@ class World:
     def befall(self, incident: tuple[str, Any]) -> None:
         kind, value = incident
         match kind:
-            case "sts" | "writes" | "pods" | "held" | "lifetime" | "crash_in" | "crash_between":
+            case "sts" | "writes" | "pods" | "held" | "injects" | "lifetime" | "crash_in" | "crash_between":
                 setattr(self, kind, value)
             case "grant":
                 self.grant = self.kit.grant() if value else self.kit.refusal()
@@ -286,6 +296,7 @@ INCIDENTS = st.one_of(
     st.tuples(st.just("writes"), st.sampled_from(["fine", "late", "lost", "refused"])),
     st.tuples(st.just("pods"), st.sampled_from(["fine", "quota", "invalid", "lost"])),
     st.tuples(st.just("held"), st.booleans()),
+    st.tuples(st.just("injects"), st.booleans()),
     st.tuples(st.just("lifetime"), st.sampled_from([timedelta(hours=1), timedelta(minutes=15), timedelta(seconds=90)])),
     st.tuples(st.just("crash_in"), st.integers(0, 5)),
     st.tuples(st.just("crash_between"), st.just(True)),
