@@ -22,6 +22,9 @@ from sandbox.realnode.build import operator_image, tools_image
 from sandbox.stage import CUSTOMER, INSTALLATION, Stage, operator_of
 from spacelift_aws.names import child_name, run_id
 
+REFUSED = realnode.unavailable()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(REFUSED is not None, reason=REFUSED or "")]
+
 PRINTS = r"""
 set -x
 env
@@ -103,9 +106,6 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
-    reason = realnode.unavailable()
-    if reason is not None:
-        pytest.skip(f"there can be no real node here: {reason}")
     operator, tools = operator_image(), tools_image()
     with ExitStack() as stack:
         cluster = stack.enter_context(controlplane.start(crds=[CRDS], controllers=FOR_NODES, say=to_stderr))

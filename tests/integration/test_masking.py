@@ -4,14 +4,15 @@ That it masks is seen on a real node (`tests/e2e`): the stand-in for one runs no
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from sandbox.objects import Object, RefusedError, condition
-from sandbox.stage import Stage
+from sandbox.stage import INSTALLATION, Stage
+from sandbox.worker import Worker, tenant
 from spacelift_aws.api.run import Run
 from spacelift_aws.run.children import build_pod
 
@@ -90,9 +91,27 @@ def test_what_cannot_be_masked_is_told_or_refused_in_the_same_words(with_helper:
     with_helper.objects.delete("Run", namespace, auto)
 
 
-def test_the_pod_that_is_made_has_the_helper_and_the_condition_shows_it(with_helper: Stage) -> None:
+@pytest.fixture(params=["controller", "worker"])
+def place(request: pytest.FixtureRequest, with_helper: Stage) -> Iterator[str]:
+    """A namespace whose Runs the controller executes, and one of a worker's; both have the image."""
     namespace = with_helper.namespace()
-    with_helper.integration(namespace)
+    if request.param == "controller":
+        with_helper.integration(namespace)
+        yield namespace
+        return
+    owner = tenant(with_helper.aws, with_helper.fresh("owner"))
+    with_helper.integration(namespace, roleArn=owner.role_arn, generateCredentialsInWorker=True)
+    settings = {"SPACELIFT_AWS_INSTALLATION": INSTALLATION, "SPACELIFT_AWS_HELPER_IMAGE": IMAGE}
+    aws = with_helper.aws.environment(owner.identity, endpoint=with_helper.proxy.endpoint)
+    worker = Worker(with_helper.cluster, {**aws, **settings}, namespace)
+    worker.install()
+    worker.start()
+    yield namespace
+    worker.stop()
+
+
+def test_the_pod_that_is_made_has_the_helper_and_the_condition_shows_it(with_helper: Stage, place: str) -> None:
+    namespace = place
     name = with_helper.run(namespace, maskLogs="Required")
     run = with_helper.objects.wait("Run", namespace, name, lambda run: condition(run, "LogsMasked"))
     assert reason(run) == ("True", "Masked")

@@ -531,7 +531,7 @@ def test_a_secret_held_by_a_finalizer_holds_the_end_up(stage: Stage) -> None:
     stage.objects.patch("Secret", on.namespace, name, {"metadata": {"finalizers": ["test.example/hold"]}})
     on.patch("held", stop=True)
     on.wait("held", says("held by a finalizer"))
-    assert "SecretHeld" in on.events("held")
+    stage.objects.wait("Namespace", None, on.namespace, lambda _: "SecretHeld" in on.events("held"), what="an Event")
     stage.objects.patch("Secret", on.namespace, name, {"metadata": {"finalizers": None}})
     assert on.end("held") == ("Stopped", "Stopped")
 

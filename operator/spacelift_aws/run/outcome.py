@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from spacelift_aws.api.reasons import SucceededReason
-from spacelift_aws.run.masking import HELPER_VOICE, INIT_CONTAINER
+from spacelift_aws.run.masking import HELPER_VOICE
 from spacelift_aws.run.pods import Container, Pod
 
 # Reasons of `DisruptionTarget` (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/).
@@ -86,8 +86,9 @@ def trouble_of(pod: Pod, said_before: str | None = None) -> str | None:
 
 
 def started_at(pod: Pod) -> datetime | None:
-    """When the first container started, or at least when a node took the pod."""
-    return min((c.started_at for c in pod.containers if c.started_at), default=pod.started_at)
+    """When the first container of the template started, or at least when a node took the pod."""
+    started = (c.started_at for c in pod.containers if c.started_at and not c.brings_helper)
+    return min(started, default=pod.started_at)
 
 
 def finished_at(pod: Pod) -> datetime | None:
@@ -125,12 +126,12 @@ def _helper_says(container: Container) -> bool:
 
 def _called(container: Container) -> str:
     name = f"Container `{container.name}`"
-    return f"{name} (the helper that masks logs)" if container.name == INIT_CONTAINER else name
+    return f"{name} (the helper that masks logs)" if container.brings_helper else name
 
 
 def _container_failed(container: Container) -> str:
     start = f"{_called(container)} ended with exit code {container.exit_code}"
-    if container.name == INIT_CONTAINER or _helper_says(container):
+    if container.brings_helper or _helper_says(container):
         return _sentence(start, container.message)
     if container.reason in _NOT_ITS_OWN_WORDS:
         return _sentence(f"{start} ({container.reason})", container.message)

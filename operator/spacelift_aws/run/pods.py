@@ -33,6 +33,11 @@ class Container:
         """Whether its process ever ran."""
         return self.state != "waiting"
 
+    @property
+    def brings_helper(self) -> bool:
+        """Whether it is not the template's, but brings the helper that masks logs."""
+        return self.name == masking.INIT_CONTAINER
+
 
 @dataclass(frozen=True, slots=True)
 class PodCondition:
@@ -78,8 +83,8 @@ class Pod:
 
     @property
     def running(self) -> bool:
-        """Whether a container of it was started, init containers included."""
-        return self.phase == "Running" or any(container.started for container in self.containers)
+        """Whether a container of the template was started, init containers included."""
+        return self.phase == "Running" or any(one.started for one in self.containers if not one.brings_helper)
 
     def condition(self, type_: str) -> PodCondition | None:
         """The condition of this type, if the pod has it."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spacelift_aws.api.reasons import LogsMaskedReason
 from spacelift_aws.api.run import Run
-from spacelift_aws.run import masking, status
+from spacelift_aws.run import masking, outcome, status
 from spacelift_aws.run.children import build_pod
 from spacelift_aws.run.decide import decide
 from spacelift_aws.run.masking import HELPER, INIT_CONTAINER, MOUNT_PATH, VOLUME
@@ -338,6 +338,14 @@ def init_said(kit: Any, phase: str, **state: Any) -> Any:
     pod = created(kit, built(kit, kit.run(pod=one())))
     said = {"phase": phase, "initContainerStatuses": [kit.said(INIT_CONTAINER, **state)]}
     return parse_pod({**pod, "status": said})
+
+
+def test_a_run_has_not_begun_with_the_helper(kit: Any) -> None:
+    done = init_said(kit, "Pending", terminated=kit.terminated(0))
+    assert not done.running
+    found = status.with_pod(seen(kit, kit.run(pod=one()), done), done, None)
+    assert (found.phase, found.started_at) == ("Preparing", None)
+    assert outcome.started_at(done) is None, "nor did any node's clock say so"
 
 
 def test_why_the_helper_did_not_come_is_the_runs_message(kit: Any) -> None:
