@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sandbox.charts import OPERATOR, WORKER, ChartError, helm
 from sandbox.cluster import KubectlError
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT, Controller
 from sandbox.controlplane import ControlPlane
+from sandbox.process import wait_until
 
 RELEASE = "spacelift-aws"
 CONTROLLER = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
@@ -60,6 +62,7 @@ EVERY_VALUE: dict[Path, dict[str, Any]] = {
         **POD_VALUES,
         "principal": "arn:aws:iam::111111111111:role/x",
         "suggestedPolicies": ["arn:aws:iam::aws:policy/ReadOnlyAccess"],
+        "admissionPolicies": {"otherControllers": ["system:serviceaccount:other:spacelift-aws-controller"]},
     },
     WORKER: {**POD_VALUES, "pool": "build", "runNamespaces": ["research"]},
 }
@@ -178,6 +181,13 @@ def test_an_upgrade_changes_a_value_and_a_rollback_changes_it_back(installed: Co
     assert len(names(installed, "networkpolicies", f"--namespace={NAMESPACE}")) == 1
 
 
+def test_an_upgrade_brings_back_what_was_switched_off_in_an_emergency(installed: ControlPlane) -> None:
+    binding = ("validatingadmissionpolicybinding", "spacelift-aws-run-secrets")
+    installed.kubectl("delete", *binding)
+    helm(installed, "upgrade", RELEASE, OPERATOR, "--namespace", NAMESPACE)
+    assert get(installed, *binding)["spec"]["validationActions"] == ["Deny"]
+
+
 def test_an_upgrade_brings_a_new_field_of_a_definition(installed: ControlPlane, tmp_path: Path) -> None:
     team = make_namespace(installed, "team")
     make_run(installed, team, "before")
@@ -246,6 +256,31 @@ def test_with_given_namespaces_the_controller_has_roles_there_and_nothing_in_the
     settings = {key: value for key, value in environment_of(bare).items() if key != "SPACELIFT_AWS_HEALTH_PORT"}
     assert json.loads(settings["SPACELIFT_AWS_NAMESPACES"]) == [one, two]
     assert_a_controller_starts_and_is_found(bare, settings)
+
+
+def test_a_second_release_leaves_to_the_first_what_there_is_only_once(installed: ControlPlane) -> None:
+    home, team = make_namespace(installed, "second"), make_namespace(installed, "seconds-team")
+    values: dict[str, Any] = {"installation": "second", "watchNamespaces": [team], "crds": {"install": False}}
+    values |= {key: {"create": False} for key in ("admissionPolicies", "userRoles", "workerRole")}
+    helm(installed, "install", "second", OPERATOR, "--namespace", home, values=values)
+    user = f"system:serviceaccount:{home}:{SERVICE_ACCOUNT}"
+    owner = {"apiVersion": "aws.spacelift.io/v1beta1", "kind": "Run", "name": "x", "uid": str(uuid.uuid4())}
+    metadata = {"namespace": team, "name": "aws-run-" + "0" * 26, "ownerReferences": [{**owner, "controller": True}]}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "aws.spacelift.io/run-credentials"}
+
+    def refusal() -> str:
+        attempt = ("create", "--filename=-", "--dry-run=server", f"--as={user}")
+        return installed.kubectl(*attempt, input=json.dumps(body), check=False).stderr
+
+    def says(words: str) -> None:
+        wait_until(lambda: words in refusal(), timeout=20, what=words)
+
+    says("which only the operator and its workers make")
+    first = {"admissionPolicies": {"otherControllers": [user]}}
+    helm(installed, "upgrade", RELEASE, OPERATOR, "--namespace", NAMESPACE, values=first)
+    # It is one of our own accounts now, and those try nothing out.
+    says("deletes Secrets plainly and in the background")
+    helm(installed, "uninstall", "second", "--namespace", home)
 
 
 def test_given_namespaces_need_an_installation(bare: ControlPlane) -> None:

@@ -1,9 +1,15 @@
+{{/* CEL that the admission policies share: whether the user is the controller. */}}
+{{- define "spacelift-aws-operator.isController" -}}
+{{- $users := prepend .Values.admissionPolicies.otherControllers (include "spacelift-aws-operator.controllerUser" .) -}}
+request.userInfo.username in ['{{ join "', '" $users }}']
+{{- end }}
+
 {{/*
-CEL that the admission policies share. An executor is who executes Runs: the controller, or a worker pool, whose service
-accounts are named `spacelift-aws-worker…` in whatever namespace the tenant chose.
+Whether the user is an executor, who executes Runs: the controller, or a worker pool, whose service accounts are named
+`spacelift-aws-worker…` in whatever namespace the tenant chose.
 */}}
 {{- define "spacelift-aws-operator.isExecutor" -}}
-(request.userInfo.username == '{{ include "spacelift-aws-operator.controllerUser" . }}' || request.userInfo.username.matches('^system:serviceaccount:[^:]+:spacelift-aws-worker'))
+({{ include "spacelift-aws-operator.isController" . }} || request.userInfo.username.matches('^system:serviceaccount:[^:]+:spacelift-aws-worker'))
 {{- end }}
 
 {{/* What a run's Secret and pod are named: `aws-run-` and the run ID, a ULID, in lower case. */}}
