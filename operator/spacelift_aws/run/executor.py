@@ -1,46 +1,37 @@
 """The executor: carries out what `decide` decides, for the Runs it is given."""
 
-import base64
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
 
 from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Delivery, Phase, Run, RunStatus
-from spacelift_aws.aws.errors import Failure, StsError
-from spacelift_aws.aws.sts import Credentials
-from spacelift_aws.backoff import backoff
-from spacelift_aws.kube.client import Deletion, Kube, Object
-from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Unanswered
+from spacelift_aws.kube.client import Kube
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
 from spacelift_aws.kube.recorder import Recorder, Regarding
 from spacelift_aws.kube.resources import PODS, RUNS
-from spacelift_aws.names import child_name, run_id
+from spacelift_aws.names import child_name
 from spacelift_aws.run import actions, status
-from spacelift_aws.run.children import build_pod, build_secret
+from spacelift_aws.run.children import build_pod
 from spacelift_aws.run.decide import decide
+from spacelift_aws.run.issuing import Issuing
+from spacelift_aws.run.memories import FIRST_RETRY, LAST_RETRY, Memories
 from spacelift_aws.run.observed import (
     Grant,
     Limits,
-    Memory,
     Observed,
     Refusal,
     SecretState,
-    Trouble,
     Verdict,
 )
 from spacelift_aws.run.pods import Pod, parse_pod
-from spacelift_aws.run.ports import Clock, Issuer, Leftover, ObjectKey, Policy, View
+from spacelift_aws.run.ports import Clock, Issuer, Leftover, ObjectKey, Policy, View, key_of, own_pod, run_id_of
 
 log = logging.getLogger(__name__)
 
 STEPS = 12
 """Decisions in a row for one Run; more would mean that two of them contradict each other."""
-FIRST_RETRY = timedelta(seconds=2)
-LAST_RETRY = timedelta(minutes=2)
-
-_NOTHING = Memory()
 
 
 class Executor:
@@ -66,12 +57,14 @@ class Executor:
         self._view = view
         self._policy = policy
         self._kube = kube
-        self._sts = sts
         self._recorder = recorder
         self._limits = limits
         self._clock = clock
         self._helper_image = helper_image
-        self._memories: dict[str, Memory] = {}
+        self._memories = Memories()
+        self._issuing = Issuing(
+            view=view, policy=policy, kube=kube, sts=sts, memories=self._memories, limits=limits, clock=clock
+        )
         self._others: set[str] = set()
         """Waiting Runs that are another's to execute: it may have issued credentials when they become ours."""
 
@@ -82,7 +75,7 @@ class Executor:
         """
         now = self._clock()
         for run in runs:
-            pod = self._own_pod(run)
+            pod = own_pod(self._view, run)
             # The Secret of another's Run is not ours to doubt, not even where we tell that it waits.
             if not self._is_ours(run, pod):
                 continue
@@ -90,7 +83,7 @@ class Executor:
             settled = pod is not None and pod.running and run.spec.delivery is not Delivery.FILE
             if run.status.phase.terminal or settled:
                 continue
-            self._remember(_run_id(run), unanswered_at=now)
+            self._memories.remember(run_id_of(run), unanswered_at=now)
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         """Bring one Run forward as far as it goes now; answers the seconds after which to look again."""
@@ -112,27 +105,27 @@ class Executor:
         if run is None:
             return None
         # Whoever made the pod has put a Secret of its own in the place of ours.
-        if self._own_pod(run) is None and self._may_have_secret(_run_id(run)):
-            return await self.clean(_leftover(run), None)
-        self._memories.pop(_run_id(run), None)
+        if own_pod(self._view, run) is None and self._may_have_secret(run_id_of(run)):
+            return await self.clean(Leftover.of(run), None)
+        self._memories.forget(run_id_of(run))
         return None
 
     def leftover_of(self, run: Run) -> Leftover | None:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
-        identifier = _run_id(run)
+        identifier = run_id_of(run)
         self._others.discard(identifier)
-        ended = run.status.phase.terminal or not self._is_ours(run, self._own_pod(run))
+        ended = run.status.phase.terminal or not self._is_ours(run, own_pod(self._view, run))
         if ended and not self._may_have_secret(identifier):
-            self._memories.pop(identifier, None)
+            self._memories.forget(identifier)
             return None
-        return _leftover(run)
+        return Leftover.of(run)
 
     def _is_ours(self, run: Run, pod: Pod | None) -> bool:
         return self._policy.serves(run, pod) and not self._policy.patience(run, pod)
 
     def _may_have_secret(self, identifier: str) -> bool:
         """Whether a Secret of this process's may be there."""
-        memory = self._memories.get(identifier, _NOTHING)
+        memory = self._memories.of(identifier)
         return memory.secret in (SecretState.PRESENT, SecretState.HELD) or memory.unanswered_at is not None
 
     async def clean(self, leftover: Leftover, pod: Pod | None) -> float | None:
@@ -140,8 +133,8 @@ class Executor:
         name = child_name(leftover.run_id)
         if pod is not None and pod.executor == self._name and not pod.gone and pod.deletion is None:
             await self._end_pod(pod)
-        held_because = await self._delete_secret(leftover.namespace, name)
-        memory = self._memories.get(leftover.run_id, _NOTHING)
+        held_because = await self._issuing.delete_secret(leftover.namespace, name)
+        memory = self._memories.of(leftover.run_id)
         if held_because:
             log.warning("Secret %s/%s, whose Run is gone, is still there: %s", leftover.namespace, name, held_because)
             return LAST_RETRY.total_seconds()
@@ -150,26 +143,26 @@ class Executor:
         )
         if in_doubt:
             return self._limits.deletion_repeat.total_seconds()
-        self._memories.pop(leftover.run_id, None)
+        self._memories.forget(leftover.run_id)
         return None
 
     def _observe(self, key: ObjectKey) -> Observed | None:
         run = self._view.run(key)
         if run is None:
             return None
-        pod = self._own_pod(run)
-        identifier = _run_id(run)
+        pod = own_pod(self._view, run)
+        identifier = run_id_of(run)
         if pod is None and run.status.phase is Phase.QUEUED and self._policy.elsewhere(run):
             self._others.add(identifier)
         elif identifier in self._others and self._is_ours(run, pod):
             self._others.remove(identifier)
-            self._remember(identifier, unanswered_at=self._clock())
+            self._memories.remember(identifier, unanswered_at=self._clock())
         if not self._policy.serves(run, pod):
             return None
         grant = self._policy.grant(run, identifier)
         if isinstance(grant, Refusal) and identifier in self._memories:
             # Only refusals in a row, while trust holds, add up to a verdict.
-            self._remember(identifier, denied_since=None)
+            self._memories.remember(identifier, denied_since=None)
         return Observed(
             run=run,
             run_id=identifier,
@@ -177,7 +170,7 @@ class Executor:
             grant=grant,
             region=self._policy.region(run),
             now=self._clock(),
-            memory=self._memories.get(identifier, _NOTHING),
+            memory=self._memories.of(identifier),
             limits=self._limits,
             patience=self._policy.patience(run, pod),
             voice=self._policy.voice,
@@ -185,119 +178,29 @@ class Executor:
             helper_image=self._helper_image,
         )
 
-    def _own_pod(self, run: Run) -> Pod | None:
-        """The Run's pod. Somebody else's is never adopted; that it has the name shows when ours is created."""
-        pod = self._view.pod_of(run)
-        return pod if pod is not None and pod.owner_uid == run.metadata.uid else None
-
-    def _remember(self, identifier: str, **changes: object) -> None:
-        memory = self._memories.get(identifier, _NOTHING)
-        self._memories[identifier] = replace(memory, **changes)  # type: ignore[arg-type]  # fields by name
-
     async def _do(self, seen: Observed, action: actions.Action) -> None:
         match action:
             case actions.IssueCredentials(grant):
-                await self._issue(seen, grant)
+                await self._issuing.issue(seen, grant)
             case actions.CreatePod():
                 await self._create_pod(seen)
             case actions.LookForPod():
                 await self._look_for_pod(seen)
             case actions.NoteVanished():
-                self._remember(seen.run_id, vanished_at=seen.now)
+                self._memories.remember(seen.run_id, vanished_at=seen.now)
             case actions.DeletePod():
                 if seen.pod is not None:
                     await self._end_pod(seen.pod)
             case actions.DeleteSecret():
-                await self._be_rid_of_secret(seen)
+                await self._issuing.be_rid_of_secret(seen)
             case actions.WriteStatus(wanted, warning):
                 await self._write_status(seen, wanted, warning)
             case actions.Advise(message):
-                self._remember(seen.run_id, advised=True)
+                self._memories.remember(seen.run_id, advised=True)
                 self._recorder.event(_regarding(seen.run), "Warning", "SessionTooShort", message)
             case actions.DeleteRun():
-                await self._kube.delete(RUNS, *_key(seen.run), uid=seen.run.metadata.uid)
+                await self._kube.delete(RUNS, *key_of(seen.run), uid=seen.run.metadata.uid)
                 self._view.lost_run(seen.run)
-
-    async def _issue(self, seen: Observed, grant: Grant) -> None:
-        try:
-            session = await self._sts.assume_role(grant.request, seen.run.metadata.namespace)
-        except StsError as error:
-            self._sts_refused(seen, error)
-            return
-        if self._overtaken(seen):
-            return  # the session is dropped: STS may have taken long, and the Run needs it no more
-        self._remember(seen.run_id, denied_since=None)
-        body = build_secret(seen.run, seen.run_id, session.credentials)
-        try:
-            created = await self._put_secret(seen, body)
-        except ApiError as error:
-            shown = f"The API server refuses the run's Secret: {error.message}"
-            message = scrubbed(shown, session.credentials, body["stringData"])
-            self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
-            return
-        if created:
-            expires_at = session.credentials.expires_at
-            self._remember(
-                seen.run_id,
-                secret=SecretState.PRESENT,
-                issued_at=self._clock(),
-                expires_at=expires_at,
-                access_key_id=session.credentials.access_key_id,
-                failures=0,
-                trouble=None,
-            )
-        if self._is_gone(seen.run):
-            # Its leftovers may have been cleared away before the Secret came into being.
-            self._view.left_behind(_leftover(seen.run))
-
-    async def _put_secret(self, seen: Observed, body: Object) -> bool:
-        """Create the Secret. One that is there may be a leftover, a rival's or forged: it is replaced unread.
-
-        One of our own makes way first. A pod that has it mounted keeps what it had until the new one has come.
-        """
-        there = seen.memory.secret is SecretState.PRESENT
-        for _ in range(2):
-            if there and not await self._clear_the_way(seen):
-                return False
-            try:
-                await self._kube.create_secret(seen.run.metadata.namespace, body)
-            except AlreadyExists:
-                there = True
-            except Unanswered as error:
-                self._remember(seen.run_id, unanswered_at=self._clock())
-                self._failed(
-                    seen, CredentialsIssuedReason.RETRYING, f"Creating the run's Secret: {error}.", error.retry_after
-                )
-                return False
-            else:
-                return True
-        message = f"Somebody else keeps creating a Secret `{child_name(seen.run_id)}`."
-        self._failed(seen, CredentialsIssuedReason.RETRYING, message)
-        return False
-
-    async def _clear_the_way(self, seen: Observed) -> bool:
-        held_because = await self._be_rid_of_secret(seen)
-        if not held_because:
-            return True
-        message = f"A Secret `{child_name(seen.run_id)}` is there and cannot be replaced: {held_because}."
-        self._failed(seen, CredentialsIssuedReason.RETRYING, message)
-        return False
-
-    def _sts_refused(self, seen: Observed, error: StsError) -> None:
-        """STS's own trouble delays; a refusal is never final at once, the trust is verified again first."""
-        if error.kind in (Failure.RETRYING, Failure.NO_IDENTITY):
-            self._failed(seen, CredentialsIssuedReason.RETRYING, f"STS gave no session: {_words(error)}")
-            return
-        now = self._clock()
-        since = seen.memory.denied_since or now
-        self._remember(seen.run_id, denied_since=since)
-        message = f"STS refuses to issue a session: {_words(error)}"
-        # What has a pod is not failed for it: the run goes on with what it has.
-        if seen.pod is None and now - since >= self._limits.denied:
-            self._remember(seen.run_id, verdict=Verdict(SucceededReason.ACCESS_DENIED, message))
-            return
-        self._failed(seen, CredentialsIssuedReason.ACCESS_DENIED, message)
-        self._policy.denied(seen.run)
 
     async def _create_pod(self, seen: Observed) -> None:
         if not isinstance(seen.grant, Grant) or seen.expires_at is None:
@@ -329,25 +232,27 @@ class Executor:
             self._view.saw_pod(pod)
             return
         message = f"A pod named `{pod.name}` exists that is not this Run's; delete it."
-        self._failed(seen, CredentialsIssuedReason.RETRYING, message)
+        self._memories.failed(seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message)
 
     def _pod_refused(self, seen: Observed, error: ApiError) -> None:
         message = f"The API server refuses the pod: {error.message}"
         if is_final(error):
-            self._remember(seen.run_id, verdict=Verdict(SucceededReason.TEMPLATE_REFUSED, message))
+            self._memories.remember(seen.run_id, verdict=Verdict(SucceededReason.TEMPLATE_REFUSED, message))
         else:
-            self._failed(seen, CredentialsIssuedReason.RETRYING, message, error.retry_after)
+            self._memories.failed(
+                seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message, error.retry_after
+            )
 
     async def _look_for_pod(self, seen: Observed) -> None:
         try:
             pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
         except NotFound:
-            self._remember(seen.run_id, pod_missing=True)
+            self._memories.remember(seen.run_id, pod_missing=True)
             return
         if pod.owner_uid == seen.run.metadata.uid:
             self._view.saw_pod(pod)
         else:
-            self._remember(seen.run_id, pod_missing=True)
+            self._memories.remember(seen.run_id, pod_missing=True)
 
     async def _end_pod(self, pod: Pod) -> None:
         left = await self._kube.delete(PODS, pod.namespace, pod.name, uid=pod.uid)
@@ -356,29 +261,12 @@ class Executor:
         else:
             self._view.saw_pod(parse_pod(left))
 
-    async def _be_rid_of_secret(self, seen: Observed) -> str:
-        held_because = await self._delete_secret(seen.run.metadata.namespace, child_name(seen.run_id))
-        state = SecretState.HELD if held_because else SecretState.GONE
-        self._remember(seen.run_id, secret=state, deleted_at=self._clock(), held_because=held_because)
-        return held_because
-
-    async def _delete_secret(self, namespace: str, name: str) -> str:
-        """Why the Secret is still there, as a clause; empty when it is gone.
-
-        The chart's policies refuse the deletion of one with a finalizer, and of one that is not of our type.
-        """
-        try:
-            deletion = await self._kube.delete_secret(namespace, name)
-        except Forbidden as error:
-            return error.message.rstrip(".")
-        return "it is held by a finalizer, which has to be removed" if deletion is Deletion.HELD else ""
-
     async def _write_status(self, seen: Observed, wanted: RunStatus, warning: str | None) -> None:
         run = seen.run
         try:
             body = await self._kube.patch_status(
                 RUNS,
-                *_key(run),
+                *key_of(run),
                 status_patch(run.status, wanted),
                 resource_version=run.metadata.resource_version,
             )
@@ -402,7 +290,7 @@ class Executor:
     async def _look_at_run(self, run: Run) -> bool:
         """Somebody wrote first, perhaps the Run's end: decide anew on what there is now; False if it is the same."""
         try:
-            current = Run.model_validate(await self._kube.get(RUNS, *_key(run)))
+            current = Run.model_validate(await self._kube.get(RUNS, *key_of(run)))
         except NotFound:
             current = None
         if current is None or current.metadata.uid != run.metadata.uid:
@@ -410,30 +298,6 @@ class Executor:
             return True
         self._view.saw_run(current)
         return current.metadata.resource_version != run.metadata.resource_version
-
-    def _is_gone(self, run: Run) -> bool:
-        current = self._view.run(_key(run))
-        return current is None or current.metadata.uid != run.metadata.uid
-
-    def _overtaken(self, seen: Observed) -> bool:
-        run = self._view.run(_key(seen.run))
-        if run is None or self._is_gone(seen.run) or run.status.phase.terminal or run.spec.stop:
-            return True
-        pod = self._own_pod(run)
-        ended = pod is None or pod.gone or pod.finished or pod.deletion is not None
-        return seen.pod is not None and ended
-
-    def _failed(
-        self,
-        seen: Observed,
-        reason: CredentialsIssuedReason,
-        message: str,
-        retry_after: float | None = None,
-    ) -> None:
-        failures = self._memories.get(seen.run_id, _NOTHING).failures
-        delay = backoff(failures, FIRST_RETRY.total_seconds(), LAST_RETRY.total_seconds())
-        retry_at = self._clock() + timedelta(seconds=max(delay, retry_after or 0.0))
-        self._remember(seen.run_id, failures=failures + 1, trouble=Trouble(reason, message, retry_at))
 
 
 def is_final(error: ApiError) -> bool:
@@ -448,35 +312,8 @@ def is_final(error: ApiError) -> bool:
     return isinstance(error, Forbidden) and (denied or "denied request" in error.message)
 
 
-def _words(error: StsError) -> str:
-    """What STS said, without the ID of the request: the same trouble is told in the same words each time."""
-    log.info("STS: %s", error)
-    return f"{error.code}: {error.message}"
-
-
-def scrubbed(message: str, credentials: Credentials, content: Mapping[str, str]) -> str:
-    """A message without what may never be shown, should the server have quoted a Secret's content or parts of it."""
-    hidden = (value for value in content.values() if value != credentials.access_key_id)
-    for value in (*hidden, credentials.secret_access_key, credentials.session_token):
-        encoded = base64.b64encode(value.encode()).decode()
-        message = message.replace(value, "*****").replace(encoded, "*****")
-    return message
-
-
 def _regarding(run: Run) -> Regarding:
     return Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
-
-
-def _leftover(run: Run) -> Leftover:
-    return Leftover(run.metadata.namespace, _run_id(run), run.metadata.name)
-
-
-def _run_id(run: Run) -> str:
-    return run_id(run.metadata.creation_timestamp, run.metadata.uid)
-
-
-def _key(run: Run) -> ObjectKey:
-    return run.metadata.namespace, run.metadata.name
 
 
 def _seconds(now: datetime, moment: datetime | None) -> float | None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
+from spacelift_aws.names import run_id
 from spacelift_aws.run.observed import Grant, Refusal
 from spacelift_aws.run.pods import Pod
 
@@ -60,3 +61,24 @@ class Leftover:
     namespace: str
     run_id: str
     run_name: str
+
+    @classmethod
+    def of(cls, run: Run) -> "Leftover":
+        """What a Run that is there may leave."""
+        return cls(run.metadata.namespace, run_id_of(run), run.metadata.name)
+
+
+def key_of(run: Run) -> ObjectKey:
+    """The key of a Run."""
+    return run.metadata.namespace, run.metadata.name
+
+
+def run_id_of(run: Run) -> str:
+    """The ID of a Run."""
+    return run_id(run.metadata.creation_timestamp, run.metadata.uid)
+
+
+def own_pod(view: View, run: Run) -> Pod | None:
+    """The Run's pod. Somebody else's is never adopted; that it has the name shows when ours is created."""
+    pod = view.pod_of(run)
+    return pod if pod is not None and pod.owner_uid == run.metadata.uid else None

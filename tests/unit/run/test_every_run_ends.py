@@ -19,8 +19,8 @@ from spacelift_aws.run.children import build_pod
 from spacelift_aws.run.decide import decide
 from spacelift_aws.run.observed import Limits, Memory, SecretState, Trouble, Verdict
 
-STEPS = 8
-"""Decisions with actions that one moment may need at most."""
+STEPS = 12
+"""Decisions with actions that one moment may need at most, one in which the executor dies and begins anew included."""
 RETRY = timedelta(seconds=300)
 LIMITS = Limits(creation_in_doubt=timedelta(seconds=200), deletion_repeat=timedelta(seconds=120))
 """Longer than in life: what is tested is the order of things, and every wake costs time here."""

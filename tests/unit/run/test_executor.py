@@ -15,7 +15,8 @@ from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidd
 from spacelift_aws.kube.recorder import Regarding
 from spacelift_aws.kube.resources import Resource
 from spacelift_aws.run.children import build_pod
-from spacelift_aws.run.executor import Executor, scrubbed
+from spacelift_aws.run.executor import Executor
+from spacelift_aws.run.issuing import scrubbed
 from spacelift_aws.run.observed import Grant, Limits, Refusal
 from spacelift_aws.run.pods import Pod, parse_pod
 from spacelift_aws.run.ports import Leftover, ObjectKey
@@ -93,11 +94,12 @@ class FakeRecorder:
 class Scene:
     """One Run. `kube` is itself: what was asked of the API server is in `asked`, `fails` says what goes wrong."""
 
-    def __init__(self, kit: Any) -> None:
+    def __init__(self, kit: Any, world: FakeWorld | None = None) -> None:
         self.kit = kit
         self.now: datetime = kit.at(1)
-        self.world, self.policy, self.recorder = FakeWorld(), FakePolicy(kit.role), FakeRecorder()
-        self.world.saw_run(kit.run())
+        self.world, self.policy, self.recorder = world or FakeWorld(), FakePolicy(kit.role), FakeRecorder()
+        if world is None:
+            self.world.saw_run(kit.run())
         self.asked: list[str] = []
         self.fails: dict[str, list[Exception]] = {}
         self.secret = False
@@ -405,9 +407,8 @@ async def test_a_process_that_remembers_nothing_finishes_a_renewal_that_another_
     with pytest.raises(KeyboardInterrupt):
         await scene.go_on(1800)
     assert not scene.secret
-    successor = Scene(scene.kit)
-    successor.now, successor.world, successor.stored = scene.now, scene.world, scene.stored
-    successor.executor._view = scene.world
+    successor = Scene(scene.kit, scene.world)
+    successor.now, successor.stored = scene.now, scene.stored
     successor.executor.inherit([scene.run])
     await successor.go()
     assert successor.asked[:2] == ["assume", "create secret"]
@@ -416,9 +417,8 @@ async def test_a_process_that_remembers_nothing_finishes_a_renewal_that_another_
 
 async def test_what_a_dead_process_may_have_sent_for_a_file_is_in_doubt_until_the_end_is_written(scene: Scene) -> None:
     await running_file(scene)
-    successor = Scene(scene.kit)
-    successor.now, successor.world, successor.stored = scene.now, scene.world, scene.stored
-    successor.executor._view = scene.world
+    successor = Scene(scene.kit, scene.world)
+    successor.now, successor.stored = scene.now, scene.stored
     successor.executor.inherit([scene.run])
     ended = replace(file_pod(scene), phase="Succeeded")
     scene.world.saw_pod(ended)
