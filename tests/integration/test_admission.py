@@ -253,12 +253,14 @@ def assert_runs_go_their_way(stage: Stage, namespace: str) -> None:
     """To their end, stopped, and deleted in every way that is left."""
     objects = stage.objects
     short = stage.run(namespace, "aws sts get-caller-identity", ttlSecondsAfterFinished=60)
+    file = stage.run(namespace, "aws sts get-caller-identity && cat $AWS_CONFIG_FILE", delivery="File")
     names = [stage.run(namespace, "sleep 60") for _ in range(3)]
     for name in names:
         objects.wait("Run", namespace, name, lambda run: (run or {})["status"]["phase"] == "Running")
     objects.patch("Run", namespace, names[0], {"spec": {"stop": True}})
     assert objects.wait("Run", namespace, names[0], complete)["status"]["phase"] == "Stopped"
-    assert objects.wait("Run", namespace, short, complete)["status"]["phase"] == "Finished"
+    for name in (short, file):
+        assert objects.wait("Run", namespace, name, complete)["status"]["phase"] == "Finished"
     for name, how in zip(names[1:], ("Background", "Foreground"), strict=True):
         child = (objects.get("Run", namespace, name) or {})["status"]["secretName"]
         objects.delete("Run", namespace, name, propagationPolicy=how)
