@@ -21,8 +21,9 @@ from sandbox.guest import GuestError
 from sandbox.node import start_node
 from sandbox.process import ProcessError
 from sandbox.progress import to_stderr
+from sandbox.realnode import packages
+from sandbox.realnode.build import ImageError, operator_image, tools_image
 from sandbox.realnode.images import BUSYBOX, busybox
-from sandbox.realnode.packages import PackageError
 from sandbox.stage import CUSTOMER, operator_of
 from sandbox.toolbox import ToolError, tool
 from sandbox.waiting import until_interrupted
@@ -32,10 +33,11 @@ _FAILURES = (
     BuildError,
     ChecksumError,
     GuestError,
+    ImageError,
     KubectlError,
-    PackageError,
     ProcessError,
     ToolError,
+    packages.PackageError,
     realnode.NodeError,
 )
 """What needs no traceback: each says in words what is the matter."""
@@ -69,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--keep", action="store_true", help="leave it running for kubectl until interrupted")
     show.set_defaults(run=lambda arguments: demo(keep=arguments.keep))
     prepare = commands.add_parser("prepare", help="download, build and install whatever the other commands need")
+    prepare.add_argument("--real-node", action="store_true", help="and what a real node and its images need")
     prepare.set_defaults(run=_prepare)
     return parser
 
@@ -96,10 +99,15 @@ def _up(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(_arguments: argparse.Namespace) -> int:
+def _prepare(arguments: argparse.Namespace) -> int:
     binaries.ensure(*controlplane.COMPONENTS, "kubectl", "helm", "kubeconform")
     tool("ministack")
     aws_cli()
+    if arguments.real_node:
+        binaries.ensure("kubelet", "kube-scheduler")
+        packages.ensure(packages.NODE)
+        operator_image()
+        tools_image()
     return 0
 
 
