@@ -104,9 +104,13 @@ class Cluster(abc.ABC):
         if crds:
             files = [f"--filename={path}" for path in crds]
             self.kubectl("apply", "--server-side", "--force-conflicts", *files)
-            # Not by `condition=`, which fails at once where a definition has no condition yet.
-            established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-            self.kubectl("wait", f"--for={established}", "--timeout=30s", *files)
+            self.wait_for_crds(crds)
+
+    def wait_for_crds(self, crds: Sequence[Path]) -> None:
+        """Wait until every definition in the files or folders `crds` is established."""
+        # Not by `condition=`, which fails at once where a definition has no condition yet.
+        established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+        self.kubectl("wait", f"--for={established}", "--timeout=30s", *(f"--filename={path}" for path in crds))
 
     def audit_events(self) -> Iterator[audit.AuditEvent]:
         """What the audit log holds so far; see `audit.read`. Nothing where there is none."""

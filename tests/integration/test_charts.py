@@ -22,6 +22,7 @@ from sandbox.cluster import KubectlError
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT, Controller
 from sandbox.controlplane import ControlPlane
 from sandbox.process import wait_until
+from sandbox.program import CRDS
 
 RELEASE = "spacelift-aws"
 CONTROLLER = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
@@ -67,6 +68,8 @@ EVERY_VALUE: dict[Path, dict[str, Any]] = {
     WORKER: {**POD_VALUES, "pool": "build", "runNamespaces": ["research"]},
 }
 FEWEST_VALUES: dict[Path, dict[str, Any]] = {OPERATOR: {}, WORKER: {"installation": "acme-prod"}}
+
+pytestmark = pytest.mark.slow
 
 both_charts = pytest.mark.parametrize("chart", [OPERATOR, WORKER], ids=lambda chart: chart.name)
 few_and_all_values = pytest.mark.parametrize("values", [FEWEST_VALUES, EVERY_VALUE], ids=["fewest", "every"])
@@ -225,14 +228,20 @@ def test_definitions_can_be_left_out(bare: ControlPlane, nothing_left: None) -> 
     assert names(bare, "customresourcedefinitions") == []
 
 
-def test_without_helm_one_file_is_the_same(bare: ControlPlane) -> None:
+def test_without_helm_one_file_is_the_same_and_helm_can_take_over(bare: ControlPlane, nothing_left: None) -> None:
     try:
         for _ in range(2):
             bare.kubectl("apply", f"--filename={INSTALL}")
         assert may(bare, CONTROLLER, "create", "secrets", "default")
         assert environment_of(bare)["SPACELIFT_AWS_LOG_LEVEL"] == "INFO"
+        with pytest.raises(ChartError, match="cannot be imported into the current release"):
+            install(bare)
+        taking_over = ("--take-ownership", "--force-conflicts")
+        helm(bare, "install", RELEASE, OPERATOR, "--namespace", NAMESPACE, *taking_over)
+        helm(bare, "uninstall", RELEASE, "--namespace", NAMESPACE)
+        assert len(names(bare, "customresourcedefinitions")) == 2
     finally:
-        bare.kubectl("delete", f"--filename={INSTALL}", "--timeout=60s")
+        bare.kubectl("delete", f"--filename={INSTALL}", "--ignore-not-found", "--timeout=60s")
     assert names(bare, "customresourcedefinitions") == []
 
 
@@ -404,7 +413,7 @@ def locations(bare: ControlPlane) -> str:
     """Where kubeconform finds the schemas of this API server, our own definitions' included."""
     install(bare)
     try:
-        bare.kubectl("wait", "--for=condition=Established", *(f"crd/{name}" for name in DEFINITIONS), "--timeout=30s")
+        bare.wait_for_crds([CRDS])
         schemas.write(bare, bare.folder / "schemas")
     finally:
         remove(bare)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from spacelift_aws import __main__ as program
 from spacelift_aws.check import NobodyActsError, renewal
 from spacelift_aws.engine.charter import LeaseName
 from spacelift_aws.kube.client import Kube, Object
@@ -67,3 +68,45 @@ async def test_a_replica_that_renews_acts(looks: list[Object | KubeError]) -> No
 async def test_what_was_seen_instead_is_told(looks: list[Object | KubeError], told: str) -> None:
     with pytest.raises(NobodyActsError, match=told):
         await look(*looks)
+
+
+@pytest.mark.parametrize(
+    ("command", "namespace", "wanted"),
+    [
+        ("controller", "spacelift-aws", LeaseName("spacelift-aws", "spacelift-aws-controller")),
+        ("worker", "research-workers", LeaseName("research-workers", "spacelift-aws-worker-build")),
+    ],
+)
+def test_the_command_looks_at_the_lease_of_what_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    namespace: str,
+    wanted: LeaseName,
+) -> None:
+    looked_at: list[LeaseName] = []
+
+    async def check(lease: LeaseName) -> str:
+        looked_at.append(lease)
+        if command == "worker":
+            raise NobodyActsError("nobody holds it")
+        return "one acts"
+
+    monkeypatch.setattr(program, "check", check)
+    monkeypatch.setenv("SPACELIFT_AWS_NAMESPACE", namespace)
+    monkeypatch.setenv("SPACELIFT_AWS_INSTALLATION", "acme-prod")
+    monkeypatch.setenv("SPACELIFT_AWS_POOL", "build")
+    code = program.main(["check", command])
+    said = capsys.readouterr()
+    assert looked_at == [wanted]
+    assert (code, said.out, said.err) == (
+        (0, "one acts\n", "") if command == "controller" else (1, "", "nobody holds it\n")
+    )
+
+
+def test_outside_a_cluster_the_command_has_to_be_told_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SPACELIFT_AWS_NAMESPACE", raising=False)
+    assert program.main(["check", "controller"]) == 2
+    assert capsys.readouterr().err.startswith("SPACELIFT_AWS_NAMESPACE: set it")

@@ -46,7 +46,7 @@ def the_operator(scene: Scene) -> Iterator[Beat]:
     )
     yield Command(("kubectl", "apply", "-f", "operator.yaml"))
     yield Output(scene.ask("apply", f"--filename={manifest(scene.stage.cluster)}", check=True).stdout)
-    scene.ask("wait", "--for=condition=Established", "--timeout=30s", f"--filename={CRDS}", check=True)
+    scene.stage.cluster.wait_for_crds([CRDS])
     scene.stage.controller.start()
     yield Check(
         "The controller runs, as its own service account and with nothing more",
