@@ -90,8 +90,9 @@ async def test_a_detached_process_lives_as_long_as_its_container(runtime: Runtim
 
 
 async def test_signals_reach_the_whole_group(runtime: Runtime) -> None:
-    container = await runtime.start(shell(runtime, "trap 'exit 7' TERM; touch ready; sleep 1000"))
-    await eventually((runtime.folder / "ready").exists)
+    container = await runtime.start(shell(runtime, "trap 'exit 7' TERM; sleep 1000"))
+    # A shell that is told while it starts the sleep would see it to its end first.
+    await eventually(lambda: sleeping(runtime) == {"1000"})
     container.send(signal.SIGTERM)
     assert await container.exited == 7
     container.send(signal.SIGTERM)  # too late, and harmless
