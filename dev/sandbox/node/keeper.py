@@ -32,6 +32,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+_TRIES = 1000
+"""Milliseconds for which a process that shows no environment is looked at; it may really have none."""
+
 MARKER = "SANDBOX_CONTAINER_ID"
 """The variable by which a process that left its session is still known as part of its container."""
 
@@ -220,12 +223,23 @@ def _session(pid: int) -> int:
 
 
 def _marker(pid: int) -> str:
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return ""
+    """The container whose marker a process carries; empty where it carries none."""
+    variables = _variables(pid)
     prefix = f"{MARKER}=".encode()
     return next((one[len(prefix) :].decode() for one in variables if one.startswith(prefix)), "")
+
+
+def _variables(pid: int) -> list[bytes]:
+    """A process's environment. While it turns into another program it shows none for a moment, which passes."""
+    for _ in range(_TRIES):
+        try:
+            read = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return []
+        if read or _stat(pid)[:1] in ([], ["Z"]):
+            return read.split(b"\0")
+        time.sleep(0.001)
+    return []
 
 
 def _tell(report: dict[str, Any]) -> None:
