@@ -82,8 +82,9 @@ def test_an_exit_code_is_told(stage: RealStage, namespace: str) -> None:
 
 
 def test_an_image_that_cannot_be_pulled_is_told_while_the_run_waits_for_it(stage: RealStage, namespace: str) -> None:
-    pod = limited(stage, WHO, image="registry.invalid/nothing:1")
-    run = stage.run(namespace, pod=pod, activeDeadlineSeconds=15)
+    # A registry that refuses at once: where there is no DNS, a name fails when it pleases.
+    pod = limited(stage, WHO, image="127.0.0.1:1/nothing:1")
+    run = stage.run(namespace, pod=pod, activeDeadlineSeconds=20)
     stage.objects.wait(
         "Run",
         namespace,
