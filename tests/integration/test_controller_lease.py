@@ -54,13 +54,16 @@ class Replica(Controller):
             return bool(answer.status == http.HTTPStatus.OK)
 
     def writes(self) -> list[str]:
-        """All that it has changed or tried to change so far, but for the Lease."""
+        """All that it has changed or tried to change so far, but for the Lease.
+
+        Events are left out: one that was on its way when the process was paused is sent when it wakes up.
+        """
         return [
             f"{event.verb} {event.uri}"
             for event in self._stage.cluster.audit_events()
             if self._credential in event.raw["user"].get("extra", {}).get(CREDENTIAL, ())
             and event.verb not in ("get", "list", "watch")
-            and event.resource != "leases"
+            and event.resource not in ("leases", "events")
         ]
 
 

@@ -28,14 +28,11 @@ from spacelift_aws.run.actions import (
     WriteStatus,
 )
 from spacelift_aws.run.observed import Grant, Observed, SecretState
-from spacelift_aws.run.outcome import finished_at, outcome_of, trouble_of
+from spacelift_aws.run.outcome import CLOCK_SKEW, finished_at, outcome_of, trouble_of
 from spacelift_aws.run.pods import Pod, unmasked
 from spacelift_aws.run.secret import NotRenewed, is_renewed, renew, renewal_due, rid_of_secret, session_life
 from spacelift_aws.run.status import End
 from spacelift_aws.run.template import credentialed_containers, refusal
-
-CLOCK_SKEW = timedelta(seconds=5)
-"""The API server's clock decides when a pod's deletion was asked for, ours when its deadline has come."""
 
 STOPPING = "Stopping: the pod has its grace period to end."
 ENDING = "The pod is being deleted."

@@ -1,11 +1,14 @@
 """From a pod to what a person wants to know: how it ended, and what troubles it while it has not."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from spacelift_aws.api.reasons import SucceededReason
 from spacelift_aws.run.masking import HELPER_VOICE
 from spacelift_aws.run.pods import Container, Pod
+
+CLOCK_SKEW = timedelta(seconds=5)
+"""The API server's clock decides when a deletion was asked for, others when a container ended or a deadline came."""
 
 # Reasons of `DisruptionTarget` (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/).
 _NODE_LOST = ("DeletionByTaintManager", "DeletionByPodGC")
@@ -100,7 +103,7 @@ def _deleted_first(pod: Pod) -> bool:
     """Whether the deletion was asked for before the result was there: an exit on SIGTERM is none."""
     if pod.deletion is None:
         return False
-    asked = pod.deletion - pod.grace
+    asked = pod.deletion - pod.grace - CLOCK_SKEW
     ended = [container for container in pod.containers if container.finished_at and container.finished_at < asked]
     failed_early = any(container.init and not container.sidecar and container.exit_code for container in ended)
     return not failed_early and not all(container.init or container in ended for container in pod.containers)

@@ -83,6 +83,7 @@ def test_what_a_failed_container_is_quoted_with(
         ("deleted after it had failed", 3, 70, "ContainerFailed"),
         ("ended well because it was told to end", 0, 50, "PodDeleted"),
         ("ended badly because it was told to end", 143, 50, "PodDeleted"),
+        ("told to end, on a node whose clock is behind", 0, 62, "PodDeleted"),
     ],
 )
 def test_a_deletion_before_the_result_is_the_result(
