@@ -26,3 +26,8 @@ def namespace(stage: RealStage) -> str:
         "wait", "--for=condition=Ready", "awsintegration/prod", f"--namespace={name}", "--timeout=60s"
     )
     return name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that take the node away come last."""
+    items.sort(key=lambda item: item.path.name == "test_node.py")
