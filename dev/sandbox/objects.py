@@ -119,3 +119,17 @@ def condition(body: Object | None, type_: str) -> Object:
     """A condition of an object; empty where it has none of that type."""
     conditions = (body or {}).get("status", {}).get("conditions", [])
     return next((condition for condition in conditions if condition["type"] == type_), {})
+
+
+def complete(run: Object | None) -> bool:
+    """Whether a Run has come to its end, whichever that is."""
+    return condition(run, "Complete").get("status") == "True"
+
+
+def refusal(hands: Objects, body: Object) -> str:
+    """What the API server says against a creation; empty where it creates the object."""
+    try:
+        hands.create(body)
+    except RefusedError as error:
+        return f"{error.status}: {error.message}"
+    return ""

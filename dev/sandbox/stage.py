@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from sandbox.aws import DEFAULT_REGION, Account, Aws, Identity, aws_cli, start_aws
 from sandbox.cluster import Cluster
@@ -61,6 +61,29 @@ class Stage:
     prefix: str = ""
     """Of every number in a name."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @classmethod
+    def on(cls, cluster: Cluster, aws: Aws, proxy: FaultProxy, settings: Mapping[str, str], **more: Any) -> Self:
+        """A stage of these parts, whose controller, not started yet, has these variables and reaches STS by the proxy.
+
+        `more` are the other fields.
+        """
+        operator = operator_of(aws)
+        environment = {
+            **aws.environment(operator, endpoint=proxy.endpoint),
+            "SPACELIFT_AWS_INSTALLATION": INSTALLATION,
+            **settings,
+        }
+        return cls(
+            cluster=cluster,
+            aws=aws,
+            proxy=proxy,
+            operator=operator,
+            customer=aws.account(CUSTOMER),
+            controller=Controller(cluster, environment),
+            objects=Objects(cluster.kubeconfig),
+            **more,
+        )
 
     def fresh(self, word: str) -> str:
         """A name that nobody has used."""
@@ -179,20 +202,11 @@ def set_stage(
         address = None if own else os.environ.get("SANDBOX_AWS_ADDRESS")
         aws = stack.enter_context(start_aws(running.supervisor, say, address=address))
         proxy = stack.enter_context(aws.faults())
-        operator = operator_of(aws)
-        environment = {
-            **aws.environment(operator, endpoint=proxy.endpoint),
-            "SPACELIFT_AWS_INSTALLATION": installation,
-            **(settings or {}),
-        }
-        stage = Stage(
-            cluster=running,
-            aws=aws,
-            proxy=proxy,
-            operator=operator,
-            customer=aws.account(CUSTOMER),
-            controller=Controller(running, environment),
-            objects=Objects(running.kubeconfig),
+        stage = Stage.on(
+            running,
+            aws,
+            proxy,
+            {"SPACELIFT_AWS_INSTALLATION": installation, **(settings or {})},
             image=os.environ.get("SANDBOX_IMAGE", DEFAULT_IMAGE),
             variables={} if own else {"AWS_ENDPOINT_URL": aws.outside, "AWS_REGION": DEFAULT_REGION},
             namespaces=namespaces,

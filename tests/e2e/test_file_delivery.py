@@ -9,11 +9,10 @@ import pytest
 from sandbox import controlplane, realnode
 from sandbox.aws import start_aws
 from sandbox.components import FOR_NODES
-from sandbox.controller import Controller
-from sandbox.objects import Object, Objects, condition
+from sandbox.objects import Object, complete
 from sandbox.program import CRDS
 from sandbox.realnode import images
-from sandbox.stage import CUSTOMER, INSTALLATION, Stage, operator_of
+from sandbox.stage import Stage
 from spacelift_aws.names import child_name
 
 REFUSED = realnode.unavailable()
@@ -51,21 +50,7 @@ def stage() -> Iterator[Stage]:
         cluster = stack.enter_context(controlplane.start(crds=[CRDS], controllers=FOR_NODES))
         aws = stack.enter_context(start_aws(cluster.supervisor))
         proxy = stack.enter_context(aws.faults())
-        operator = operator_of(aws)
-        environment = {
-            **aws.environment(operator, endpoint=proxy.endpoint),
-            "SPACELIFT_AWS_INSTALLATION": INSTALLATION,
-            **SETTINGS,
-        }
-        stage = Stage(
-            cluster=cluster,
-            aws=aws,
-            proxy=proxy,
-            operator=operator,
-            customer=aws.account(CUSTOMER),
-            controller=Controller(cluster, environment),
-            objects=Objects(cluster.kubeconfig),
-        )
+        stage = Stage.on(cluster, aws, proxy, SETTINGS)
         stage.controller.install()
         stack.enter_context(realnode.start_node(cluster, images=[images.busybox()], kubelet=KUBELET))
         stage.controller.start()
@@ -74,10 +59,6 @@ def stage() -> Iterator[Stage]:
 
 def container(name: str, script: str) -> Object:
     return {"name": name, "image": images.BUSYBOX, "command": ["sh", "-c", script], "securityContext": RIGHTS}
-
-
-def complete(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def test_a_pod_without_rights_reads_three_sessions_from_a_file_that_is_never_missing(stage: Stage) -> None:

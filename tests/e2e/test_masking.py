@@ -14,12 +14,11 @@ import pytest
 from sandbox import controlplane, realnode
 from sandbox.aws import DEFAULT_REGION, start_aws
 from sandbox.components import FOR_NODES
-from sandbox.controller import Controller
-from sandbox.objects import Object, Objects, condition
+from sandbox.objects import Object, complete, condition
 from sandbox.program import CRDS
 from sandbox.progress import to_stderr
 from sandbox.realnode.build import operator_image, tools_image
-from sandbox.stage import CUSTOMER, INSTALLATION, Stage, operator_of
+from sandbox.stage import Stage
 from spacelift_aws.names import child_name, run_id
 
 REFUSED = realnode.unavailable()
@@ -99,7 +98,7 @@ class Scene:
             secret = self.stage.objects.get("Secret", namespace, child) or {}
             data = {key: base64.b64decode(text).decode() for key, text in secret.get("data", {}).items()}
             values.update(dict.fromkeys(secret_values(data)))
-            return ended(run)
+            return complete(run)
 
         return self.stage.objects.wait("Run", namespace, name, look, timeout=120), list(values)
 
@@ -113,32 +112,22 @@ def scene() -> Iterator[Scene]:
         proxy = stack.enter_context(aws.faults())
         images = [operator.archive, tools.archive]
         node = stack.enter_context(realnode.start_node(cluster, images=images, kubelet={"syncFrequency": "2s"}))
-        identity = operator_of(aws)
         settings = {
-            "SPACELIFT_AWS_INSTALLATION": INSTALLATION,
             "SPACELIFT_AWS_HELPER_IMAGE": operator.reference,
             # Of the shortest session, fifteen minutes: renewed after a quarter of a minute.
             "SPACELIFT_AWS_RENEW_AFTER": "0.016",
         }
-        controller = Controller(cluster, {**aws.environment(identity, endpoint=proxy.endpoint), **settings})
-        stage = Stage(
-            cluster=cluster,
-            aws=aws,
-            proxy=proxy,
-            operator=identity,
-            customer=aws.account(CUSTOMER),
-            controller=controller,
-            objects=Objects(cluster.kubeconfig),
+        stage = Stage.on(
+            cluster,
+            aws,
+            proxy,
+            settings,
             image=tools.reference,
             variables={"AWS_ENDPOINT_URL": node.expose(aws.endpoint), "AWS_REGION": DEFAULT_REGION},
         )
-        controller.install()
-        controller.start()
+        stage.controller.install()
+        stage.controller.start()
         yield Scene(stage, node)
-
-
-def ended(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def secret_values(data: Mapping[str, str]) -> Sequence[str]:

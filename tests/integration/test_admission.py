@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.objects import Object, Objects, RefusedError, condition
+from sandbox.objects import Object, Objects, RefusedError, complete
 from sandbox.process import wait_until
 from sandbox.program import ROOT
 from sandbox.stage import API_VERSION, Stage
@@ -16,10 +16,6 @@ from spacelift_aws.names import child_name
 pytestmark = pytest.mark.usefixtures("all_policies")
 
 VERIFY = "aws.spacelift.io/verify"
-
-
-def complete(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def run_of(namespace: str, name: str, integration: Object | None = None, **spec: object) -> Object:

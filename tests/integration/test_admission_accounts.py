@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox import controller
-from sandbox.objects import Object, Objects, RefusedError
+from sandbox.objects import Object, Objects, RefusedError, refusal
 from sandbox.process import wait_until
 from sandbox.stage import API_VERSION, INSTALLATION, Stage
 from sandbox.worker import SERVICE_ACCOUNT, Worker
@@ -37,15 +37,6 @@ def reference(owner: Object, **more: Any) -> Object:
 def pod(namespace: str, name: str = "plain", **spec: Any) -> Object:
     body = {"containers": [{"name": "main", "image": "x", "command": ["true"]}], **spec}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name}, "spec": body}
-
-
-def refusal(hands: Objects, body: Object) -> str:
-    """What the API server says against a creation; empty where it creates the object."""
-    try:
-        hands.create(body)
-    except RefusedError as error:
-        return f"{error.status}: {error.message}"
-    return ""
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sandbox import controller
-from sandbox.objects import Object, Objects, RefusedError
+from sandbox.objects import Object, Objects, RefusedError, refusal
 from sandbox.stage import API_VERSION, Stage
 
 pytestmark = pytest.mark.usefixtures("all_policies")
@@ -38,15 +38,6 @@ def pod(namespace: str, name: str = "plain", **spec: Any) -> Object:
 
 def with_container(**more: Any) -> list[Object]:
     return [{"name": "main", "image": "x", "command": ["true"], **more}]
-
-
-def refusal(hands: Objects, body: Object) -> str:
-    """What the API server says against a creation; empty where it creates the object."""
-    try:
-        hands.create(body)
-    except RefusedError as error:
-        return f"{error.status}: {error.message}"
-    return ""
 
 
 # --- Secrets.

@@ -34,7 +34,7 @@ from sandbox.faults import (
     source_identity_denied,
     throttled,
 )
-from sandbox.objects import Object, condition
+from sandbox.objects import Object, complete, condition
 from sandbox.stage import INSTALLATION, Policy, Stage
 
 ALLOW_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
@@ -697,9 +697,7 @@ def run_of(scene: Scene, name: str) -> Object:
 
 
 def finish(scene: Scene, name: str) -> Object:
-    done = scene.stage.objects.wait(
-        "Run", scene.namespace, name, lambda run: condition(run, "Complete").get("status") == "True"
-    )
+    done = scene.stage.objects.wait("Run", scene.namespace, name, complete)
     assert done["status"]["phase"] == "Finished"
     return done
 

@@ -7,7 +7,7 @@ import pytest
 from sandbox.apiproxy import ApiProxy, Deafen, Fault, Hold, Lose, Refuse
 from sandbox.controller import Controller
 from sandbox.faults import Match, Rule
-from sandbox.objects import Object, condition
+from sandbox.objects import Object, complete, condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 from spacelift_aws.api.run import Run
@@ -22,10 +22,6 @@ MOMENTS = (
 def identifier(run: Object) -> str:
     parsed = Run.model_validate(run)
     return run_id(parsed.metadata.creation_timestamp, parsed.metadata.uid)
-
-
-def complete(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def pods_made(stage: Stage, namespace: str) -> int:

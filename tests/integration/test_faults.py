@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
 from sandbox.faults import Match, Rule
-from sandbox.objects import Object, RefusedError, condition
+from sandbox.objects import Object, RefusedError, complete, condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 from spacelift_aws.api.run import Run
@@ -19,10 +19,6 @@ USER = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 def identifier(stage: Stage, namespace: str, name: str) -> str:
     run = Run.model_validate(stage.objects.get("Run", namespace, name))
     return run_id(run.metadata.creation_timestamp, run.metadata.uid)
-
-
-def complete(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def issued(run: Object | None) -> Object:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from sandbox.faults import Match, Rule
-from sandbox.objects import Object, condition
+from sandbox.objects import Object, complete, condition
 from sandbox.stage import Stage
 
 _SECRETS = re.compile(rb"<(?:SecretAccessKey|SessionToken)>([^<]+)<")
@@ -111,10 +111,6 @@ def everything_said(stage: Stage) -> dict[str, str]:
     if stage.cluster.audit_log is not None:
         said["the audit log"] = stage.cluster.audit_log.read_text()
     return said
-
-
-def complete(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def was_refused(run: Object | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.objects import Object, RefusedError, condition
+from sandbox.objects import Object, RefusedError, complete, condition
 from sandbox.stage import INSTALLATION, Stage
 from sandbox.worker import Worker, tenant
 from spacelift_aws.api.run import Run
@@ -27,10 +27,6 @@ STRICT = {
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-
-
-def ended(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def reason(run: Object) -> tuple[str, str]:
@@ -60,15 +56,15 @@ def test_without_a_helper_a_run_goes_on_and_says_so_unless_it_requires_one(stage
     auto = stage.run(namespace)
     required = stage.run(namespace, maskLogs="Required")
     never = stage.run(namespace, maskLogs="Never")
-    run = stage.objects.wait("Run", namespace, auto, ended)
+    run = stage.objects.wait("Run", namespace, auto, complete)
     assert (run["status"]["phase"], reason(run)) == ("Finished", ("False", "NoHelper"))
     stage.objects.wait(
         "Namespace", None, namespace, lambda _: ("Warning", "NoHelper", NO_HELPER) in told(stage, namespace, auto)
     )
-    run = stage.objects.wait("Run", namespace, required, ended)
+    run = stage.objects.wait("Run", namespace, required, complete)
     assert condition(run, "Succeeded")["reason"] == "TemplateRefused"
     assert run["status"]["message"] == condition(run, "LogsMasked")["message"] == NO_HELPER
-    run = stage.objects.wait("Run", namespace, never, ended)
+    run = stage.objects.wait("Run", namespace, never, complete)
     assert (run["status"]["phase"], reason(run)) == ("Finished", ("False", "NotAsked"))
     assert [why for _, why, _ in told(stage, namespace, never)].count("NotAsked") == 0
     described = stage.cluster.kubectl("describe", "run", auto, f"--namespace={namespace}").stdout
@@ -81,7 +77,7 @@ def test_what_cannot_be_masked_is_told_or_refused_in_the_same_words(with_helper:
     # Whatever the stand-in node makes of this pod, it exists, and the condition tells.
     auto = with_helper.run(namespace, pod=WITHOUT_COMMAND)
     required = with_helper.run(namespace, pod=WITHOUT_COMMAND, maskLogs="Required")
-    run = with_helper.objects.wait("Run", namespace, required, ended)
+    run = with_helper.objects.wait("Run", namespace, required, complete)
     message = run["status"]["message"]
     assert condition(run, "Succeeded")["reason"] == "TemplateRefused"
     assert message.endswith('to have its output masked, add it, such as `command: ["terraform"]`.')

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sandbox.faults import Match, Rule, denied, throttled
-from sandbox.objects import Object, RefusedError, condition
+from sandbox.objects import Object, RefusedError, complete, condition
 from sandbox.stage import Stage
 from spacelift_aws.names import child_name
 
@@ -22,10 +22,6 @@ HOLD_KEY = "sandbox/hold"
 HOLD = {HOLD_KEY: "true"}
 FOREVER = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 CONTROLLER = "system:serviceaccount:spacelift-aws:spacelift-aws-controller"
-
-
-def ended(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def issued(reason: str, message: str = "") -> Callable[[Object | None], bool]:
@@ -68,7 +64,7 @@ class Play:
         self.runs[role] = self.stage.run(self.namespace, script, **spec)
         return self.runs[role]
 
-    def wait(self, role: str, until: Callable[[Object | None], object] = ended, timeout: float = 30) -> Object:
+    def wait(self, role: str, until: Callable[[Object | None], object] = complete, timeout: float = 30) -> Object:
         return self.stage.objects.wait("Run", self.namespace, self.runs[role], until, timeout=timeout, what=role)
 
     def end(self, role: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from sandbox.apiproxy import ApiProxy, Deafen, Fault, Lose, Refuse
-from sandbox.objects import Object, condition
+from sandbox.objects import complete, condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 from spacelift_aws.api.run import Run
@@ -19,10 +19,6 @@ def child(stage: Stage, namespace: str, name: str) -> str:
     """The name of a Run's Secret and pod."""
     run = Run.model_validate(stage.objects.get("Run", namespace, name))
     return child_name(run_id(run.metadata.creation_timestamp, run.metadata.uid))
-
-
-def complete(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def running(stage: Stage, namespace: str) -> str:

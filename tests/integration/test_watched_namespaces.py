@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT, Controller
-from sandbox.objects import Object, condition
+from sandbox.objects import complete, condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 
@@ -75,10 +75,6 @@ def few(_stage: Stage) -> Iterator[Few]:
         yield Few(stage, controller, proxy, one, other, unwatched, since)
         controller.stop()
     stage.controller.install()
-
-
-def complete(run: Object | None) -> bool:
-    return condition(run, "Complete").get("status") == "True"
 
 
 def waits(few: Few, namespace: str, name: str, reason: str) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 from sandbox import charts, controlplane, realnode
 from sandbox.aws import DEFAULT_REGION, Identity, start_aws
 from sandbox.components import FOR_NODES
-from sandbox.controller import NAMESPACE, Controller
-from sandbox.objects import Object, Objects
+from sandbox.controller import NAMESPACE
+from sandbox.objects import Object
 from sandbox.progress import Say, to_stderr
 from sandbox.realnode import RealNode
 from sandbox.realnode.build import Image, operator_image, tools_image
-from sandbox.stage import CUSTOMER, INSTALLATION, Stage, operator_of
+from sandbox.stage import INSTALLATION, Stage
 from sandbox.worker import Tenant, tenant
 
 WORKERS, RESEARCH = "research-workers", "research"
@@ -111,22 +111,16 @@ def set_real_stage(say: Say = to_stderr) -> Iterator[RealStage]:
         )
         aws = stack.enter_context(start_aws(cluster.supervisor, say))
         proxy = stack.enter_context(aws.faults())
-        operator_identity = operator_of(aws)
         variables = {
             "AWS_ENDPOINT_URL": node.expose(aws.endpoint),
             "AWS_REGION": DEFAULT_REGION,
             "AWS_DEFAULT_REGION": DEFAULT_REGION,
         }
-        stage = RealStage(
-            cluster=cluster,
-            aws=aws,
-            proxy=proxy,
-            operator=operator_identity,
-            customer=aws.account(CUSTOMER),
-            controller=Controller(
-                cluster, {**aws.environment(operator_identity), "SPACELIFT_AWS_INSTALLATION": INSTALLATION}
-            ),
-            objects=Objects(cluster.kubeconfig),
+        stage = RealStage.on(
+            cluster,
+            aws,
+            proxy,
+            {},
             image=tools.reference,
             variables=variables,
             node=node,
