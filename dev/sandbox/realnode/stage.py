@@ -13,6 +13,7 @@ from sandbox import charts, controlplane, realnode
 from sandbox.aws import DEFAULT_REGION, Identity, start_aws
 from sandbox.components import FOR_NODES
 from sandbox.controller import NAMESPACE
+from sandbox.controlplane import ControlPlane
 from sandbox.objects import Object
 from sandbox.progress import Say, to_stderr
 from sandbox.realnode import RealNode
@@ -37,6 +38,7 @@ _IMPATIENT_KUBELET = {"nodeStatusUpdateFrequency": "5s", "nodeLeaseDurationSecon
 class RealStage(Stage):
     """A stage whose containers are real; pods find the emulated AWS by the variables of `container`."""
 
+    cluster: ControlPlane
     node: RealNode = field(kw_only=True)
     operator_image: Image = field(kw_only=True)
     tenant: Tenant = field(kw_only=True)
