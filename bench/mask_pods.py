@@ -20,8 +20,8 @@ from sandbox.objects import Object, Objects
 from sandbox.realnode.build import operator_image
 from sandbox.realnode.images import BUSYBOX, busybox
 from spacelift_aws.api.run import Run
+from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.names import run_id
-from spacelift_aws.run.children import build_pod
 
 
 def main() -> int:

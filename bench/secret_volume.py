@@ -27,7 +27,7 @@ from sandbox.controlplane import ControlPlane
 from sandbox.node.apiserver import ApiServer, read_kubeconfig
 from sandbox.realnode import images
 from spacelift_aws.aws.sts import Credentials
-from spacelift_aws.run import file_delivery
+from spacelift_aws.controllers.run.delivery import file as file_delivery
 
 NAMESPACE = "/api/v1/namespaces/default"
 LONGEST_WAIT = 300.0

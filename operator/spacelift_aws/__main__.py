@@ -1,28 +1,34 @@
-"""The command `spacelift-aws`."""
+"""The program `spacelift-aws`: parses the command line, reads the settings, and hands over to `commands/`."""
 
 import argparse
-import asyncio
-import logging
-import os
 import sys
 from importlib.metadata import version
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from spacelift_aws.check import NobodyActsError, check
-from spacelift_aws.controller.app import controller_charter
-from spacelift_aws.engine.charter import Charter
-from spacelift_aws.engine.process import run
-from spacelift_aws.logs import configure_logging
+from spacelift_aws.commands import check, controller, worker
 from spacelift_aws.settings import Settings, WorkerSettings
-from spacelift_aws.worker.app import worker_charter
 
 VERSION = version("spacelift-aws")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line names; the exit code, where the process does not end with it."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _dispatch(options)
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            place = [f"SPACELIFT_AWS_{part}:".upper() for part in problem["loc"][:1]]
+            print(*place, problem["msg"].removeprefix("Value error, "), file=sys.stderr)
+    except SettingsError as error:
+        # What should be JSON is none; the text names the field and not its value.
+        print(f"{error}: a list is written as JSON", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="spacelift-aws",
         description="Short-lived, traceable AWS credentials for every infrastructure run in a Kubernetes cluster.",
@@ -30,59 +36,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
-    commands.add_parser("controller", help="verify AwsIntegrations and execute Runs")
-    commands.add_parser("worker", help="do so in a tenant's namespaces, under the tenant's identity")
-    checking = commands.add_parser("check", help="find out whether some replica acts")
+    commands.add_parser("controller", help=controller.HELP)
+    commands.add_parser("worker", help=worker.HELP)
+    checking = commands.add_parser("check", help=check.HELP)
     checking.add_argument("command_checked", choices=("controller", "worker"), help="with the settings of that one")
-    options = parser.parse_args(arguments)
-    command = options.command_checked if options.command == "check" else options.command
-    settings: Settings
-    try:
-        settings, charter = _worker() if command == "worker" else _controller()
-    except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            place = [f"SPACELIFT_AWS_{part}:".upper() for part in problem["loc"][:1]]
-            print(*place, problem["msg"].removeprefix("Value error, "), file=sys.stderr)
-        return 2
-    except SettingsError as error:
-        # What should be JSON is none; the text names the field and not its value.
-        print(f"{error}: a list is written as JSON", file=sys.stderr)
-        return 2
-    if options.command == "check":
-        return _check(charter)
-    configure_logging(settings)
-    logging.getLogger(__name__).info("spacelift-aws %s %s starts", VERSION, command)
-    code = 0
-    try:
-        run(settings, charter)
-    except Exception:
-        logging.getLogger(__name__).critical("the %s cannot go on", command, exc_info=True)
-        code = 1
-    # Threads that still wait for an answer of STS would hold up the end, and nothing is lost with them.
-    logging.shutdown()
-    os._exit(code)
+    return parser
 
 
-def _check(charter: Charter) -> int:
-    if charter.lease is None:
-        print("SPACELIFT_AWS_NAMESPACE: set it to where the replicas run", file=sys.stderr)
-        return 2
-    try:
-        print(asyncio.run(check(charter.lease)))
-    except NobodyActsError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def _controller() -> tuple[Settings, Charter]:
-    settings = Settings()
-    return settings, controller_charter(settings)
-
-
-def _worker() -> tuple[Settings, Charter]:
-    settings = WorkerSettings()
-    return settings, worker_charter(settings)
+def _dispatch(options: argparse.Namespace) -> int:
+    match options.command:
+        case "controller":
+            controller.main(Settings(), VERSION)
+        case "worker":
+            worker.main(WorkerSettings(), VERSION)
+    return check.main(WorkerSettings() if options.command_checked == "worker" else Settings())
 
 
 if __name__ == "__main__":

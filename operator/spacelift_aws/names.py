@@ -42,7 +42,7 @@ def child_name(run_id: str) -> str:
 
 
 WORKER = "worker"
-POOL_VOICE = "Pool `"
+POOL_PREFIX = "Pool `"
 """Begins every reason for waiting that a worker gives: Pool `build`: …"""
 
 

@@ -14,7 +14,7 @@ from sandbox.objects import Object, RefusedError, complete, condition
 from sandbox.stage import INSTALLATION, Stage
 from sandbox.worker import Worker, tenant
 from spacelift_aws.api.run import Run
-from spacelift_aws.run.children import build_pod
+from spacelift_aws.controllers.run.pod.build import build_pod
 
 IMAGE = "localhost/spacelift-aws-operator:test"
 NO_HELPER = "No image with the helper that masks logs is configured: set SPACELIFT_AWS_HELPER_IMAGE."

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spacelift_aws.integration.question import PROBE_PREFIX
+from spacelift_aws.controllers.awsintegration.question import PROBE_PREFIX
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "charts").glob("*/README.md"))]

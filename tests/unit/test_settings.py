@@ -8,10 +8,10 @@ import pytest
 
 from spacelift_aws import __main__ as program
 from spacelift_aws import settings
-from spacelift_aws.controller.app import controller_charter
-from spacelift_aws.engine.charter import LeaseName
+from spacelift_aws.roles.controller import controller_role
+from spacelift_aws.roles.worker import worker_role
+from spacelift_aws.runtime.role import LeaseName
 from spacelift_aws.settings import Settings, WorkerSettings
-from spacelift_aws.worker.app import worker_charter
 
 COMPLETE = {"SPACELIFT_AWS_INSTALLATION": "acme-prod", "SPACELIFT_AWS_NAMESPACE": "research-workers"}
 
@@ -36,15 +36,15 @@ def test_a_worker_serves_where_it_lives_unless_told_otherwise(variables: SetVari
     variables()
     chosen = WorkerSettings()
     assert (chosen.pool, chosen.namespaces) == ("default", ())
-    assert worker_charter(chosen).namespaces == ("research-workers",)
+    assert worker_role(chosen).namespaces == ("research-workers",)
 
 
 def test_it_serves_a_list_of_namespaces_and_competes_where_it_lives(variables: SetVariables) -> None:
     variables(POOL="build", NAMESPACES='["team-1", "team-2"]')
-    charter = worker_charter(WorkerSettings())
-    assert charter.namespaces == ("team-1", "team-2")
-    assert charter.lease is not None
-    assert (charter.lease.namespace, charter.lease.name) == ("research-workers", "spacelift-aws-worker-build")
+    role = worker_role(WorkerSettings())
+    assert role.namespaces == ("team-1", "team-2")
+    assert role.lease is not None
+    assert (role.lease.namespace, role.lease.name) == ("research-workers", "spacelift-aws-worker-build")
 
 
 def test_in_a_cluster_it_finds_its_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -56,18 +56,18 @@ def test_in_a_cluster_it_finds_its_namespace(monkeypatch: pytest.MonkeyPatch, tm
 def test_the_controller_needs_no_setting_and_competes_with_nobody_outside_a_cluster() -> None:
     chosen = Settings()
     assert (chosen.installation, chosen.namespace, chosen.namespaces) == (None, "", ())
-    charter = controller_charter(chosen)
-    assert (charter.lease, charter.namespaces) == (None, ())
+    role = controller_role(chosen)
+    assert (role.lease, role.namespaces) == (None, ())
 
 
 def test_in_a_cluster_the_controllers_replicas_compete_for_a_lease(tmp_path: Path) -> None:
     (tmp_path / "namespace").write_text("spacelift-aws\n")
-    assert controller_charter(Settings()).lease == LeaseName("spacelift-aws", "spacelift-aws-controller")
+    assert controller_role(Settings()).lease == LeaseName("spacelift-aws", "spacelift-aws-controller")
 
 
 def test_a_controller_of_given_namespaces_acts_there_only(variables: SetVariables) -> None:
     variables(NAMESPACES='["team-1", "team-2"]')
-    assert controller_charter(Settings()).namespaces == ("team-1", "team-2")
+    assert controller_role(Settings()).namespaces == ("team-1", "team-2")
 
 
 def test_a_controller_of_given_namespaces_needs_a_name_for_its_installation(

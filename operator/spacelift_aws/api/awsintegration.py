@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from spacelift_aws.api import API_VERSION, AWSINTEGRATIONS
-from spacelift_aws.api.markers import (
+from spacelift_aws.api.meta import DnsLabel, Duration, Message, Model, ObjectMeta, Status, Time
+from spacelift_aws.api.schema.markers import (
     Cel,
     Column,
     Kind,
@@ -21,7 +22,6 @@ from spacelift_aws.api.markers import (
     rules,
     set_of,
 )
-from spacelift_aws.api.meta import DnsLabel, Duration, Message, Model, ObjectMeta, Status, Time
 
 RoleArn = Annotated[
     str,

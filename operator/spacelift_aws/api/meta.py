@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from spacelift_aws.api.markers import Keywords, Matches, at_least, length, map_by
+from spacelift_aws.api.schema.markers import Keywords, Matches, at_least, length, map_by
 
 MESSAGE_LIMIT = 8192
 """Characters. A statement to paste into a policy fits into a message several times."""

@@ -7,8 +7,19 @@ from pydantic import ConfigDict
 
 from spacelift_aws.api import API_VERSION, RUNS
 from spacelift_aws.api.awsintegration import Stack
-from spacelift_aws.api.markers import VALIDATIONS, Cel, Column, Kind, anything, between, entries, length, rules, set_of
 from spacelift_aws.api.meta import INT32, DnsLabel, DnsSubdomain, Message, Model, ObjectMeta, Status, Time
+from spacelift_aws.api.schema.markers import (
+    VALIDATIONS,
+    Cel,
+    Column,
+    Kind,
+    anything,
+    between,
+    entries,
+    length,
+    rules,
+    set_of,
+)
 
 
 class RunType(StrEnum):

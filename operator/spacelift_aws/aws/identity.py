@@ -79,7 +79,7 @@ class OwnIdentity:
             await asyncio.shield(self._refreshing)
         return self._known
 
-    def doubt(self) -> None:
+    def invalidate(self) -> None:
         """Ask again soon: a call was refused for the operator's own credentials."""
         self._stale = True
 

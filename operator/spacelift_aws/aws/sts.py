@@ -17,7 +17,7 @@ import boto3.session
 from botocore.config import Config
 
 from spacelift_aws.aws.errors import UNKNOWN_KEY, Failure, StsError, classify
-from spacelift_aws.aws.turns import Limits, TokenBucket, Turn, Turns
+from spacelift_aws.aws.fair_queue import FairQueue, Limits, TokenBucket, Turn
 
 T = TypeVar("T")
 
@@ -99,9 +99,9 @@ class Caller:
 class StsSettings:
     """How many calls run at once, and how fast probes may be."""
 
-    issuing: Limits = field(default=Limits(total=16, per_role=8, per_region=12, per_lane=10))
+    issuing: Limits = field(default=Limits(total=16, per_role=8, per_region=12, per_tenant=10))
     """Calls that issue credentials to Runs."""
-    probing: Limits = field(default=Limits(total=6, per_role=2, per_region=5, per_lane=3))
+    probing: Limits = field(default=Limits(total=6, per_role=2, per_region=5, per_tenant=3))
     """Calls that verify trust; they never take a place of those that issue."""
     probes_per_second: float = 50.0
     """Far below the 600 calls a second that AWS grants an account in a region."""
@@ -140,8 +140,8 @@ class Sts:
         self._session = session or boto3.session.Session()
         self._home = home_region or self._session.region_name
         self._clients: OrderedDict[tuple[str, str | None], Any] = OrderedDict()
-        self._issuing = Turns(self._settings.issuing)
-        self._probing = Turns(
+        self._issuing = FairQueue(self._settings.issuing)
+        self._probing = FairQueue(
             self._settings.probing, TokenBucket(self._settings.probes_per_second, self._settings.probe_burst)
         )
         self._threads = self._settings.issuing.total + self._settings.probing.total + 2
@@ -160,19 +160,19 @@ class Sts:
         """The region that is called unless another is asked for."""
         return self._home
 
-    async def assume_role(self, request: AssumeRoleRequest, lane: str) -> Session:
-        """Issue a session for a Run; `lane` is the Run's namespace. Raises StsError."""
-        turn = await self._issuing.take(lane, request.role_arn, request.region or self._home)
+    async def assume_role(self, request: AssumeRoleRequest, tenant: str) -> Session:
+        """Issue a session for a Run; `tenant` is the Run's namespace. Raises StsError."""
+        turn = await self._issuing.take(tenant, request.role_arn, request.region or self._home)
         return await self._assume(request, turn)
 
-    async def probe(self, request: AssumeRoleRequest, lane: str, *, urgent: bool = False) -> Session:
+    async def probe(self, request: AssumeRoleRequest, tenant: str, *, urgent: bool = False) -> Session:
         """The same with a turn of the probes; `urgent` goes first. Raises StsError."""
-        turn = await self._probing.take(lane, request.role_arn, request.region or self._home, urgent=urgent)
+        turn = await self._probing.take(tenant, request.role_arn, request.region or self._home, urgent=urgent)
         return await self._assume(request, turn)
 
-    def hurry_probes(self, lane: str, role_arn: str) -> None:
+    def prioritize_probes(self, tenant: str, role_arn: str) -> None:
         """Let the probes of a role that already wait for their turn go first: a Run waits for them by now."""
-        self._probing.hurry(lane, role_arn)
+        self._probing.prioritize(tenant, role_arn)
 
     async def caller(self, region: str | None = None) -> Caller:
         """Who the operator is, asked of the home region unless another is given. Raises StsError."""

@@ -13,9 +13,9 @@ from typing import Any
 import aiohttp
 import orjson
 
+from spacelift_aws.kube.connection import CONNECTIONS, Connection
 from spacelift_aws.kube.errors import Conflict, NotFound, NotNow, Unanswered, api_error
 from spacelift_aws.kube.resources import SECRETS, Resource
-from spacelift_aws.kube.session import CONNECTIONS, Connection
 
 Object = dict[str, Any]
 

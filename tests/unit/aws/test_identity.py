@@ -140,7 +140,7 @@ async def test_an_identity_that_was_lost_keeps_its_principal_for_the_status() ->
     await own.current()
     source.answer, clock.now = EXPIRED, 20.0
     assert not (await own.current()).is_missing
-    own.doubt()
+    own.invalidate()
     identity = await own.current()
     assert (identity.principal, identity.principal_id, identity.is_missing) == (PLAIN, "AROAOP", True)
 

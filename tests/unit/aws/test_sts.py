@@ -12,8 +12,8 @@ from botocore import exceptions as boto
 from moto import mock_aws
 
 from spacelift_aws.aws.errors import Failure, StsError
+from spacelift_aws.aws.fair_queue import Limits
 from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Sts, StsSettings, silence_wire_logs
-from spacelift_aws.aws.turns import Limits
 
 SECRET, TOKEN = "SECRET-KEY-OF-A-SESSION", "TOKEN-OF-A-SESSION"
 ROLE = "arn:aws:iam::123456789012:role/team/deploy"

@@ -11,6 +11,7 @@ from aiohttp import ClientResponse, web
 from kubernetes import client
 
 from spacelift_aws.kube.client import Deletion, Kube
+from spacelift_aws.kube.connection import Connection, connect
 from spacelift_aws.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -23,7 +24,6 @@ from spacelift_aws.kube.errors import (
     Unanswered,
 )
 from spacelift_aws.kube.resources import INTEGRATIONS, PODS, RUNS
-from spacelift_aws.kube.session import Connection, connect
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

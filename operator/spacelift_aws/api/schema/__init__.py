@@ -1,0 +1,1 @@
+"""The definitions in `crds/`, generated from the models."""

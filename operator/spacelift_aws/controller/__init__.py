@@ -1,1 +1,0 @@
-"""The controller: what it, and no worker, does."""

@@ -1,0 +1,168 @@
+"""The whole status of an AwsIntegration, from what is known. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatus, Probe, ProbeAnswer, ProbeName
+from spacelift_aws.api.conditions import with_condition
+from spacelift_aws.api.meta import Condition, ConditionStatus, format_time
+from spacelift_aws.api.reasons import ConditionType, ReadyReason
+from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
+from spacelift_aws.aws import policies
+from spacelift_aws.aws.arns import partition_of
+from spacelift_aws.aws.console import WIZARD_MAX_DURATION, create_role_url
+from spacelift_aws.aws.identity import Identity
+from spacelift_aws.controllers.awsintegration import messages
+from spacelift_aws.controllers.awsintegration.history import History, next_time
+from spacelift_aws.controllers.awsintegration.probes import ProbeResult
+from spacelift_aws.controllers.awsintegration.question import TrustQuestion, external_id_of
+from spacelift_aws.controllers.awsintegration.verdict import Verdict
+
+TRUST_VERIFIED, READY = ConditionType.TRUST_VERIFIED, ConditionType.READY
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """All that a status is made of. `history` None: there is nothing to ask STS about."""
+
+    integration: AwsIntegration
+    installation: str
+    identity: Identity
+    history: History | None
+    suggested_policies: Sequence[str]
+    now: datetime
+
+
+def desired_status(known: Knowledge) -> AwsIntegrationStatus:
+    """What the status should be; the workers' words in it stay.
+
+    It is the same for the same knowledge: `now` shows only where a condition turns.
+    """
+    integration, history = known.integration, known.history
+    status = AwsIntegrationStatus(
+        observed_generation=integration.metadata.generation,
+        external_id=external_id_of(integration, known.installation),
+        conditions=_conditions(known),
+        workers=integration.status.workers if integration.spec.generate_credentials_in_worker else (),
+    )
+    if not integration.spec.generate_credentials_in_worker:
+        status = status.model_copy(update=_our_side(known))
+    if history is None:
+        return status
+    return status.model_copy(
+        update={
+            "probes": tuple(shown_probe(result) for result in history.probes),
+            "last_verified_time": history.verified_at,
+            "next_verify_time": next_time(history, integration.spec.verify_every),
+        }
+    )
+
+
+def displayed_verdict(known: Knowledge) -> Verdict:
+    """What condition `TrustVerified` says."""
+    spec = known.integration.spec
+    if spec.role_arn is None:
+        return Verdict("False", Reason.ROLE_NOT_SET, _role_not_set(known), known.now)
+    if spec.generate_credentials_in_worker:
+        return Verdict("Unknown", Reason.NOT_VERIFIABLE, messages.NOT_VERIFIABLE, known.now)
+    return asked_verdict(known)
+
+
+def asked_verdict(known: Knowledge) -> Verdict:
+    """What STS's answers amount to so far."""
+    history = known.history
+    if history is None or history.verdict is None:
+        return Verdict("Unknown", Reason.NOT_VERIFIED_YET, messages.NOT_VERIFIED_YET, known.now)
+    verdict, nothing = history.verdict, history.nothing
+    if nothing is None or verdict.status == "Unknown":
+        return verdict
+    message = messages.unanswered_since(verdict.message, format_time(nothing.since), nothing.verdict.message)
+    return replace(verdict, message=message)
+
+
+def remembered(integration: AwsIntegration, question: TrustQuestion, external_id: str) -> History:
+    """The history that an earlier process left in the status, for what is shown; nothing is issued on its word."""
+    status = integration.status
+    history = History(question, principal_id=status.principal_id)
+    condition = status.condition(TRUST_VERIFIED)
+    if (
+        condition is None
+        or condition.status == "Unknown"
+        or condition.observed_generation != integration.metadata.generation
+        or status.external_id != external_id
+    ):
+        return history
+    verdict = Verdict(
+        "True" if condition.status == "True" else "False",
+        condition.reason,
+        messages.without_silence(condition.message),
+        condition.last_transition_time,
+    )
+    return replace(history, verdict=verdict, verified_at=status.last_verified_time)
+
+
+def _our_side(known: Knowledge) -> dict[str, Any]:
+    """What the role must be told of the operator, and the operator of the role."""
+    spec, identity = known.integration.spec, known.identity
+    external_id = external_id_of(known.integration, known.installation)
+    extra = policies.session_actions(tags=spec.tag_assume_role, source_identity=spec.source_identity)
+    principal = identity.principal
+    if principal is None:
+        return {}
+    role = spec.role_arn or policies.role_placeholder(partition_of(principal))
+    wizard = not extra and spec.duration_seconds <= WIZARD_MAX_DURATION
+    return {
+        "principal": principal,
+        "principal_id": identity.principal_id,
+        "trust_policy_statement": policies.readable(policies.trust_statement(principal, external_id, extra)),
+        "trust_policy": policies.readable(policies.trust_policy(principal, external_id, extra)),
+        "caller_policy_statement": policies.readable(policies.caller_statement(role, extra)),
+        "create_role_url": create_role_url(principal, external_id, known.suggested_policies) if wizard else None,
+    }
+
+
+def _conditions(known: Knowledge) -> tuple[Condition, ...]:
+    verdict = displayed_verdict(known)
+    usable = verdict.is_good or verdict.reason == Reason.NOT_VERIFIABLE
+    if verdict.is_good:
+        why, text = str(ReadyReason.VERIFIED), "Runs may use this integration."
+    elif usable:
+        why, text = str(ReadyReason.WORKER_MODE), "Runs may use this integration through their worker pools."
+    else:
+        why, text = str(verdict.reason), "No Run is issued credentials: condition TrustVerified says why."
+    ready = _condition(known, READY, "True" if usable else "False", why, text)
+    trust = _condition(known, TRUST_VERIFIED, verdict.status, str(verdict.reason), verdict.message)
+    return with_condition(with_condition(known.integration.status.conditions, ready), trust)
+
+
+def _condition(known: Knowledge, type_: str, status: ConditionStatus, reason: str, message: str) -> Condition:
+    return Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=known.now,
+        observed_generation=known.integration.metadata.generation,
+    )
+
+
+def _role_not_set(known: Knowledge) -> str:
+    if known.integration.spec.generate_credentials_in_worker:
+        return messages.ROLE_NOT_SET_IN_WORKER_MODE
+    if known.identity.principal is None and known.identity.failure is not None:
+        return messages.role_not_set_without_identity(known.identity.failure)
+    return messages.ROLE_NOT_SET
+
+
+def shown_probe(result: ProbeResult) -> Probe:
+    """A probe's answer as a status shows it."""
+    as_it_should_be = result.answer is (ProbeAnswer.ALLOWED if result.probe is ProbeName.OWN else ProbeAnswer.DENIED)
+    return Probe(
+        name=result.probe,
+        result=result.answer,
+        time=result.at,
+        request_id=result.request_id,
+        message=result.failure.message if result.failure and not as_it_should_be else None,
+    )

@@ -1,0 +1,142 @@
+"""Whether a Run may be issued credentials, asked anew at every issue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spacelift_aws.api.awsintegration import AwsIntegration, LabelSelector, LabelSelectorRequirement, NamespacesFrom
+from spacelift_aws.api.reasons import CredentialsIssuedReason as Reason
+from spacelift_aws.api.run import Run, RunType
+from spacelift_aws.aws.sts import AssumeRoleRequest
+from spacelift_aws.controllers.awsintegration.question import session_tags
+from spacelift_aws.controllers.run.state import Authorized, Denied
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What besides the two resources decides: the Run's namespace, the trust as this process knows it, our own ID."""
+
+    namespace_labels: Mapping[str, str] | None
+    """None where this process may not look at namespaces."""
+    trusted: bool
+    """This process has verified the integration as it is now."""
+    why_not: str
+    """What the last verification said, where `trusted` is False."""
+    external_id: str
+
+
+def not_found(run: Run) -> Denied:
+    """There is no integration to ask about."""
+    return Denied(Reason.INTEGRATION_NOT_FOUND, f"There is no AwsIntegration {_reference(run)}.")
+
+
+def not_watched(run: Run) -> Denied:
+    """The integration would be in a namespace at which this process does not look."""
+    return Denied(
+        Reason.INTEGRATION_NOT_FOUND,
+        f"AwsIntegration {_reference(run)} is in a namespace that is not watched: add it to SPACELIFT_AWS_NAMESPACES, "
+        "or use an integration of a namespace that is.",
+    )
+
+
+def authorize(run: Run, run_id: str, integration: AwsIntegration, circumstances: Circumstances) -> Authorized | Denied:
+    """The request to send to STS, or the first reason why the Run waits."""
+    refused = (
+        _namespace_refused(run, integration, circumstances.namespace_labels)
+        or _stack_refused(run, integration)
+        or _type_refused(run, integration)
+    )
+    if refused is not None:
+        return refused
+    if not integration.spec.role_arn or not circumstances.trusted:
+        return Denied(
+            Reason.INTEGRATION_NOT_READY, f"AwsIntegration {_reference(run)} is not ready: {circumstances.why_not}"
+        )
+    return Authorized(_request(run, run_id, integration, integration.spec.role_arn, circumstances.external_id))
+
+
+def integration_key(run: Run) -> tuple[str, str]:
+    """Namespace and name of the integration a Run names."""
+    reference = run.spec.integration_ref
+    return reference.namespace or run.metadata.namespace, reference.name
+
+
+def _namespace_refused(run: Run, integration: AwsIntegration, labels: Mapping[str, str] | None) -> Denied | None:
+    allowed, own = integration.spec.allowed_namespaces, integration.metadata.namespace
+    if run.metadata.namespace == own or allowed.from_ is NamespacesFrom.ALL:
+        return None
+    if allowed.from_ is NamespacesFrom.SELECTOR and labels is None:
+        return Denied(
+            Reason.NOT_ALLOWED,
+            f"AwsIntegration {_reference(run)} selects namespaces by their labels, which this operator cannot read: it "
+            "watches given namespaces only (SPACELIFT_AWS_NAMESPACES). Use `from: All`, which means these, or an "
+            "integration in the Run's own namespace.",
+        )
+    if allowed.selector is not None and labels is not None and selects(allowed.selector, labels):
+        return None
+    return Denied(
+        Reason.NOT_ALLOWED,
+        f"AwsIntegration {_reference(run)} does not allow Runs of namespace {run.metadata.namespace}: its "
+        f"spec.allowedNamespaces says `from: {allowed.from_}`.",
+    )
+
+
+def _stack_refused(run: Run, integration: AwsIntegration) -> Denied | None:
+    allowed = integration.spec.allowed_stacks
+    if allowed is None or run.spec.stack in allowed:
+        return None
+    asked = f"stack `{run.spec.stack}`" if run.spec.stack is not None else "a Run without a stack"
+    return Denied(
+        Reason.NOT_ALLOWED,
+        f"AwsIntegration {_reference(run)} does not allow {asked}: it is not among its spec.allowedStacks.",
+    )
+
+
+def _type_refused(run: Run, integration: AwsIntegration) -> Denied | None:
+    if run.spec.type is not RunType.PROPOSED or integration.spec.proposed is not None:
+        return None
+    return Denied(
+        Reason.NOT_ALLOWED,
+        f"AwsIntegration {_reference(run)} has no spec.proposed, so Runs of type Proposed may not use it: set it to "
+        "the session policies they get, or to {} if they may have the role's full rights.",
+    )
+
+
+def _request(run: Run, run_id: str, integration: AwsIntegration, role_arn: str, external_id: str) -> AssumeRoleRequest:
+    spec = integration.spec
+    policies = spec.proposed if run.spec.type is RunType.PROPOSED and spec.proposed is not None else spec
+    return AssumeRoleRequest(
+        role_arn=role_arn,
+        session_name=run_id,
+        external_id=external_id,
+        duration_seconds=spec.duration_seconds,
+        region=spec.region,
+        tags=session_tags(run_id, run.spec.stack, run.metadata.namespace) if spec.tag_assume_role else (),
+        source_identity=run_id if spec.source_identity else None,
+        session_policy=policies.session_policy,
+        session_policy_arns=policies.session_policy_arns or (),
+    )
+
+
+def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector chooses an object with these labels; an empty one chooses all."""
+    for key, value in (selector.match_labels or {}).items():
+        if labels.get(key) != value:
+            return False
+    return all(_meets(requirement, labels) for requirement in selector.match_expressions or ())
+
+
+def _meets(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
+    present, value = requirement.key in labels, labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value in (requirement.values or ())
+        case "NotIn":
+            return value not in (requirement.values or ())
+        case "Exists":
+            return present
+        case "DoesNotExist":
+            return not present
+
+
+def _reference(run: Run) -> str:
+    return "/".join(integration_key(run))

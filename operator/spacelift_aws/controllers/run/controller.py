@@ -1,0 +1,330 @@
+"""The executor: carries out what `decide` decides, for the Runs it is given."""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+
+from spacelift_aws.api.patch import status_patch
+from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
+from spacelift_aws.api.run import Delivery, Phase, Run, RunStatus
+from spacelift_aws.controllers.run import actions, status
+from spacelift_aws.controllers.run.credentials.issue import Issuing
+from spacelift_aws.controllers.run.decide import decide
+from spacelift_aws.controllers.run.pod.build import build_pod
+from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
+from spacelift_aws.controllers.run.ports import (
+    Clock,
+    Issuer,
+    ObjectKey,
+    OrphanKey,
+    Policy,
+    View,
+    key_of,
+    own_pod,
+    run_id_of,
+)
+from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, ProgressStore
+from spacelift_aws.controllers.run.state import (
+    Authorized,
+    Denied,
+    Limits,
+    Observed,
+    SecretState,
+    TerminalFailure,
+)
+from spacelift_aws.kube.client import Kube
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from spacelift_aws.kube.events import Recorder, Regarding
+from spacelift_aws.kube.resources import PODS, RUNS
+from spacelift_aws.names import child_name
+
+log = logging.getLogger(__name__)
+
+STEPS = 12
+"""Decisions in a row for one Run; more would mean that two of them contradict each other."""
+
+
+class Executor:
+    """Executes Runs under one identity.
+
+    `name` stands on the pods it makes: a pod belongs for good to the executor that made it.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        view: View,
+        policy: Policy,
+        kube: Kube,
+        sts: Issuer,
+        recorder: Recorder,
+        limits: Limits,
+        clock: Clock,
+        helper_image: str | None = None,
+    ) -> None:
+        self._name = name
+        self._view = view
+        self._policy = policy
+        self._kube = kube
+        self._recorder = recorder
+        self._limits = limits
+        self._clock = clock
+        self._helper_image = helper_image
+        self._memories = ProgressStore()
+        self._issuing = Issuing(
+            view=view, policy=policy, kube=kube, sts=sts, memories=self._memories, limits=limits, clock=clock
+        )
+        self._others: set[str] = set()
+        """Waiting Runs that are another's to execute: it may have issued credentials when they become ours."""
+
+    def adopt(self, runs: Iterable[Run]) -> None:
+        """Take over Runs that an earlier process may have worked on: it may have died between sending and hearing.
+
+        To be called before the first of them is executed.
+        """
+        now = self._clock()
+        for run in runs:
+            pod = own_pod(self._view, run)
+            # The Secret of another's Run is not ours to doubt, not even where we tell that it waits.
+            if not self._is_ours(run, pod):
+                continue
+            # Variables are issued before anything runs, a file is renewed for as long as something does.
+            settled = pod is not None and pod.running and run.spec.delivery is not Delivery.FILE
+            if run.status.phase.terminal or settled:
+                continue
+            self._memories.remember(run_id_of(run), unanswered_at=now)
+
+    async def reconcile(self, key: ObjectKey) -> float | None:
+        """Bring one Run forward as far as it goes now; answers the seconds after which to look again."""
+        for _ in range(STEPS):
+            seen = self._observe(key)
+            if seen is None:
+                return await self._let_go(key)
+            decision = decide(seen)
+            if not decision.actions:
+                return _seconds(seen.now, decision.again_at)
+            for action in decision.actions:
+                await self._do(seen, action)
+        log.error("Run %s/%s: no end of decisions in sight; slowing down", *key)
+        return FIRST_RETRY.total_seconds()
+
+    async def _let_go(self, key: ObjectKey) -> float | None:
+        """A Run that is gone or not ours (any more, if its integration's mode has changed) keeps no Secret of ours."""
+        run = self._view.run(key)
+        if run is None:
+            return None
+        # Whoever made the pod has put a Secret of its own in the place of ours.
+        if own_pod(self._view, run) is None and self._may_have_secret(run_id_of(run)):
+            return await self.clean(OrphanKey.of(run), None)
+        self._memories.forget(run_id_of(run))
+        return None
+
+    def orphan_of(self, run: Run) -> OrphanKey | None:
+        """What a Run that was just deleted may leave behind; None where its end saw to that."""
+        identifier = run_id_of(run)
+        self._others.discard(identifier)
+        ended = run.status.phase.terminal or not self._is_ours(run, own_pod(self._view, run))
+        if ended and not self._may_have_secret(identifier):
+            self._memories.forget(identifier)
+            return None
+        return OrphanKey.of(run)
+
+    def _is_ours(self, run: Run, pod: Pod | None) -> bool:
+        return self._policy.owns(run, pod) and not self._policy.takeover_grace(run, pod)
+
+    def _may_have_secret(self, identifier: str) -> bool:
+        """Whether a Secret of this process's may be there."""
+        memory = self._memories.of(identifier)
+        return memory.secret in (SecretState.PRESENT, SecretState.HELD) or memory.unanswered_at is not None
+
+    async def clean(self, orphan: OrphanKey, pod: Pod | None) -> float | None:
+        """Remove pod and Secret of a Run that is gone, also where nobody else would: `--cascade=orphan`."""
+        name = child_name(orphan.run_id)
+        if pod is not None and pod.executor == self._name and not pod.gone and pod.deletion is None:
+            await self._end_pod(pod)
+        held_because = await self._issuing.delete_secret(orphan.namespace, name)
+        memory = self._memories.of(orphan.run_id)
+        if held_because:
+            log.warning("Secret %s/%s, whose Run is gone, is still there: %s", orphan.namespace, name, held_because)
+            return LAST_RETRY.total_seconds()
+        in_doubt = memory.unanswered_at is not None and (
+            self._clock() < memory.unanswered_at + self._limits.creation_in_doubt
+        )
+        if in_doubt:
+            return self._limits.deletion_repeat.total_seconds()
+        self._memories.forget(orphan.run_id)
+        return None
+
+    def _observe(self, key: ObjectKey) -> Observed | None:
+        run = self._view.run(key)
+        if run is None:
+            return None
+        pod = own_pod(self._view, run)
+        identifier = run_id_of(run)
+        if pod is None and run.status.phase is Phase.QUEUED and self._policy.is_foreign(run):
+            self._others.add(identifier)
+        elif identifier in self._others and self._is_ours(run, pod):
+            self._others.remove(identifier)
+            self._memories.remember(identifier, unanswered_at=self._clock())
+        if not self._policy.owns(run, pod):
+            return None
+        grant = self._policy.grant(run, identifier)
+        if isinstance(grant, Denied) and identifier in self._memories:
+            # Only refusals in a row, while trust holds, add up to a verdict.
+            self._memories.remember(identifier, denied_since=None)
+        return Observed(
+            run=run,
+            run_id=identifier,
+            pod=pod,
+            grant=grant,
+            region=self._policy.region(run),
+            now=self._clock(),
+            memory=self._memories.of(identifier),
+            limits=self._limits,
+            takeover_grace=self._policy.takeover_grace(run, pod),
+            message_prefix=self._policy.message_prefix,
+            own_account=self._policy.own_account(run),
+            helper_image=self._helper_image,
+        )
+
+    async def _do(self, seen: Observed, action: actions.Action) -> None:
+        match action:
+            case actions.IssueCredentials(grant):
+                await self._issuing.issue(seen, grant)
+            case actions.CreatePod():
+                await self._create_pod(seen)
+            case actions.LookForPod():
+                await self._look_for_pod(seen)
+            case actions.NoteVanished():
+                self._memories.remember(seen.run_id, vanished_at=seen.now)
+            case actions.DeletePod():
+                if seen.pod is not None:
+                    await self._end_pod(seen.pod)
+            case actions.DeleteSecret():
+                await self._issuing.be_rid_of_secret(seen)
+            case actions.WriteStatus(wanted, warning):
+                await self._write_status(seen, wanted, warning)
+            case actions.Advise(message):
+                self._memories.remember(seen.run_id, advised=True)
+                self._recorder.event(_regarding(seen.run), "Warning", "SessionTooShort", message)
+            case actions.DeleteRun():
+                await self._kube.delete(RUNS, *key_of(seen.run), uid=seen.run.metadata.uid)
+                self._view.lost_run(seen.run)
+
+    async def _create_pod(self, seen: Observed) -> None:
+        if not isinstance(seen.grant, Authorized) or seen.expires_at is None:
+            return
+        body = build_pod(
+            seen.run,
+            seen.run_id,
+            role_arn=seen.grant.request.role_arn,
+            executor=self._name,
+            expires_at=seen.expires_at,
+            helper_image=seen.helper_image,
+        )
+        try:
+            answer = await self._kube.create(PODS, seen.run.metadata.namespace, body)
+        except AlreadyExists:
+            await self._meet_pod(seen)
+        except ApiError as error:
+            self._pod_refused(seen, error)
+        else:
+            self._view.saw_pod(parse_pod(answer))
+
+    async def _meet_pod(self, seen: Observed) -> None:
+        """A pod with the Run's name is the Run's only if the Run is its controller."""
+        try:
+            pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
+        except NotFound:
+            return  # gone in between: created with the next decision
+        if pod.owner_uid == seen.run.metadata.uid and pod.executor == self._name:
+            self._view.saw_pod(pod)
+            return
+        message = f"A pod named `{pod.name}` exists that is not this Run's; delete it."
+        self._memories.failed(seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message)
+
+    def _pod_refused(self, seen: Observed, error: ApiError) -> None:
+        message = f"The API server refuses the pod: {error.message}"
+        if is_final(error):
+            self._memories.remember(seen.run_id, verdict=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, message))
+        else:
+            self._memories.failed(
+                seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message, error.retry_after
+            )
+
+    async def _look_for_pod(self, seen: Observed) -> None:
+        try:
+            pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
+        except NotFound:
+            self._memories.remember(seen.run_id, pod_missing=True)
+            return
+        if pod.owner_uid == seen.run.metadata.uid:
+            self._view.saw_pod(pod)
+        else:
+            self._memories.remember(seen.run_id, pod_missing=True)
+
+    async def _end_pod(self, pod: Pod) -> None:
+        left = await self._kube.delete(PODS, pod.namespace, pod.name, uid=pod.uid)
+        if left is None:
+            self._view.lost_pod(pod)
+        else:
+            self._view.saw_pod(parse_pod(left))
+
+    async def _write_status(self, seen: Observed, wanted: RunStatus, warning: str | None) -> None:
+        run = seen.run
+        try:
+            body = await self._kube.patch_status(
+                RUNS,
+                *key_of(run),
+                status_patch(run.status, wanted),
+                resource_version=run.metadata.resource_version,
+            )
+        except Conflict:
+            await self._look_at_run(run)
+            return
+        except Invalid as error:
+            # A terminal phase that was written meanwhile is not left again; anything else is worth a complaint.
+            if not await self._look_at_run(run):
+                words = f"The Run's status cannot be written: {error.message}. It would say: {wanted.message}"
+                self._recorder.event(_regarding(run), "Warning", "StatusRefused", words)
+                raise
+            return
+        except NotFound:
+            self._view.lost_run(run)
+            return
+        self._view.saw_run(Run.model_validate(body))
+        for event in status.events(run.status, wanted, warning):
+            self._recorder.event(_regarding(run), event.type, event.reason, event.message)
+
+    async def _look_at_run(self, run: Run) -> bool:
+        """Somebody wrote first, perhaps the Run's end: decide anew on what there is now; False if it is the same."""
+        try:
+            current = Run.model_validate(await self._kube.get(RUNS, *key_of(run)))
+        except NotFound:
+            current = None
+        if current is None or current.metadata.uid != run.metadata.uid:
+            self._view.lost_run(run)
+            return True
+        self._view.saw_run(current)
+        return current.metadata.resource_version != run.metadata.resource_version
+
+
+def is_final(error: ApiError) -> bool:
+    """Whether no waiting makes the API server accept a pod that it refused with this.
+
+    A quota frees up, a service account or a permission appears; a pod that is invalid, or that pod security or an
+    admission policy denies, stays so.
+    """
+    if isinstance(error, Invalid):
+        return True
+    denied = "violates PodSecurity" in error.message or "denied the request" in error.message
+    return isinstance(error, Forbidden) and (denied or "denied request" in error.message)
+
+
+def _regarding(run: Run) -> Regarding:
+    return Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
+
+
+def _seconds(now: datetime, moment: datetime | None) -> float | None:
+    return max(0.0, (moment - now).total_seconds()) if moment is not None else None

@@ -1,0 +1,315 @@
+"""What to do next for a Run: one pure function from what is known to a list of actions.
+
+    Queued ──► IssueCredentials ──► CreatePod ──► (pod starts) Running ──► (pod ended) DeleteSecret ──► terminal phase
+       │                                             │                                    ▲
+       └── stop, deadline, refused template ─────────┴── stop, deadline, pod deleted ─────┘
+
+Asked again after every action and every change, it needs no record of where it was: each answer follows from the
+objects as they are. An action that was done already is either not asked for again or harmless to repeat.
+"""
+
+from datetime import datetime, timedelta
+
+from spacelift_aws.api.meta import format_time
+from spacelift_aws.api.reasons import ConditionType, SucceededReason
+from spacelift_aws.api.run import Delivery, MaskLogs, Phase, RunStatus
+from spacelift_aws.controllers.run import status
+from spacelift_aws.controllers.run.actions import (
+    Action,
+    Advise,
+    CreatePod,
+    Decision,
+    DeletePod,
+    DeleteRun,
+    IssueCredentials,
+    LookForPod,
+    NoteVanished,
+    WriteStatus,
+)
+from spacelift_aws.controllers.run.credentials.lifecycle import (
+    NotRenewed,
+    is_renewed,
+    renew,
+    renewal_due,
+    rid_of_secret,
+    session_life,
+)
+from spacelift_aws.controllers.run.pod.outcome import CLOCK_SKEW, finished_at, outcome_of, trouble_of
+from spacelift_aws.controllers.run.pod.view import Pod, unmasked
+from spacelift_aws.controllers.run.state import Authorized, Observed, SecretState
+from spacelift_aws.controllers.run.status import End
+from spacelift_aws.controllers.run.template_rules import credentialed_containers, refusal
+from spacelift_aws.names import POOL_PREFIX, child_name
+
+STOPPING = "Stopping: the pod has its grace period to end."
+ENDING = "The pod is being deleted."
+
+
+def decide(seen: Observed) -> Decision:
+    """The next actions for a Run."""
+    if seen.run.status.phase.terminal:
+        return _after_the_end(seen)
+    if seen.pod is None and seen.run.status.phase is Phase.QUEUED:
+        return _queued(seen)
+    if seen.takeover_grace:
+        left = _left_to_its_executor(seen)
+        if left is not None:
+            return left
+    return _with_pod(seen, seen.pod) if seen.pod is not None else _pod_vanished(seen)
+
+
+def _queued(seen: Observed) -> Decision:
+    """No pod yet: may it have one, and if not, why?"""
+    end = _end_of_waiting(seen)
+    if end is not None:
+        return _finish(seen, end)
+    if seen.takeover_grace:
+        return _left_to_another(seen)
+    refused = refusal(seen.run.spec, own_account=seen.own_account, helper_image=seen.helper_image)
+    if refused is not None:
+        return _finish(seen, End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused))
+    verdict = seen.memory.verdict
+    if verdict is not None:
+        return _finish(seen, End(Phase.FAILED, verdict.reason, verdict.message))
+    if not isinstance(seen.grant, Authorized):
+        return _wait(seen, status.waiting(seen, seen.grant.reason, seen.grant.message), _starting_deadline(seen))
+    trouble = seen.memory.trouble
+    if trouble is not None and seen.now < trouble.retry_at:
+        wanted = status.waiting(seen, trouble.reason, trouble.message)
+        return _wait(seen, wanted, min(_starting_deadline(seen), trouble.retry_at))
+    if seen.memory.secret is not SecretState.PRESENT or seen.now >= renewal_due(seen):
+        return Decision((IssueCredentials(seen.grant),))
+    return Decision((CreatePod(),))
+
+
+def _end_of_waiting(seen: Observed) -> End | None:
+    """Why a Run without a pod is not to have one any more."""
+    if seen.stopped and seen.now >= seen.run.metadata.creation_timestamp + seen.takeover_grace:
+        return End(Phase.STOPPED, SucceededReason.STOPPED, "Stopped before it had started.")
+    if seen.now >= _starting_deadline(seen):
+        return End(Phase.FAILED, SucceededReason.STARTING_DEADLINE_EXCEEDED, _never_started(seen))
+    return None
+
+
+def _left_to_another(seen: Observed) -> Decision:
+    """Another executor's Run: where that one is silent, say so. Its Secret, if it has one, is not ours to delete."""
+    created = seen.run.metadata.creation_timestamp
+    until = created + seen.takeover_grace if seen.stopped else _starting_deadline(seen)
+    speaks_at = created + seen.limits.another_silent
+    if seen.now < speaks_at:
+        return Decision((), min(speaks_at, until))
+    if isinstance(seen.grant, Authorized) or _another_speaks(seen):
+        return Decision((), until)
+    return Decision(_write(seen, status.waiting(seen, seen.grant.reason, seen.grant.message)), until)
+
+
+def _another_speaks(seen: Observed) -> bool:
+    """Whether a worker has said why the Run waits: its word stands, ours would only take turns with it."""
+    said = seen.run.status.condition(ConditionType.CREDENTIALS_ISSUED)
+    return said is not None and said.message.startswith(POOL_PREFIX)
+
+
+def _wait(seen: Observed, wanted: RunStatus, until: datetime) -> Decision:
+    """Wait without a Secret: a live one that no pod uses is exposure for nothing."""
+    memory = seen.memory
+    if memory.secret is SecretState.UNKNOWN and memory.unanswered_at is None:
+        return Decision(_write(seen, wanted), until)
+    deletion = rid_of_secret(seen, repeatedly=False)
+    if deletion is None:
+        return Decision(_write(seen, wanted), until)
+    return Decision(deletion.actions or _write(seen, wanted), _earliest(until, deletion.again_at))
+
+
+def _with_pod(seen: Observed, pod: Pod) -> Decision:
+    """The pod exists, or did a moment ago."""
+    if pod.finished or pod.gone:
+        return _finish(seen, _end_of(seen, pod))
+    refused = _changed_on_the_way(seen, pod)
+    if pod.deletion is not None:
+        lost_at = pod.deletion + seen.limits.lost_node
+        if seen.now >= lost_at:
+            return _finish(seen, _end_of(seen, pod))
+        message = refused or (STOPPING if seen.stopped else ENDING)
+        return Decision(_write(seen, status.with_pod(seen, pod, message)), lost_at)
+    deadline = _deadline(seen, pod.created)
+    if refused is not None or seen.stopped or (deadline is not None and seen.now >= deadline):
+        return Decision((DeletePod(pod.uid),))
+    return _advise(seen, pod) or _keep_going(seen, pod, deadline)
+
+
+def _changed_on_the_way(seen: Observed, pod: Pod) -> str | None:
+    """What a webhook made of the pod: other credentials than the run's would win in it, or be printed, unnoticed."""
+    names = credentialed_containers(seen.run.spec)
+    bare = unmasked(pod, names) if seen.run.spec.mask_logs is MaskLogs.REQUIRED else ()
+    if bare:
+        return (
+            f"Container `{bare[0]}` of the pod is without the helper that masks logs: not by the template, so by a "
+            "webhook of the cluster. Keep the webhook from this pod, or use `maskLogs: Auto`."
+        )
+    if seen.run.spec.delivery is not Delivery.FILE:
+        return None
+    for container in pod.containers:
+        if container.name in names and container.hindrance is not None:
+            return (
+                f"Container `{container.name}` was given {container.hindrance}: not by the template, so by a webhook "
+                "of the cluster, as EKS's does for service accounts that are annotated with a role. Use a service "
+                "account without a role, keep the webhook from this pod, or use `delivery: Environment`."
+            )
+    return None
+
+
+def _advise(seen: Observed, pod: Pod) -> Decision | None:
+    """Tell of `delivery: File` where it is missing."""
+    advice = _advice_due(seen, pod)
+    if advice is None or seen.now < advice:
+        return None
+    ends = f"at {format_time(seen.expires_at)}" if seen.expires_at is not None else "before that"
+    seconds = seen.run.spec.active_deadline_seconds
+    start = f"The run may go on for {seconds} seconds" if seconds is not None else "The run has no deadline"
+    return Decision((Advise(f"{start}, but its credentials, fixed in variables, end {ends}: use `delivery: File`."),))
+
+
+def _advice_due(seen: Observed, pod: Pod) -> datetime | None:
+    """When to tell that variables may not last: at the start if that is known then, else at half of the session."""
+    if seen.run.spec.delivery is Delivery.FILE or seen.memory.advised or not isinstance(seen.grant, Authorized):
+        return None
+    life, seconds = session_life(seen), seen.run.spec.active_deadline_seconds
+    if seconds is not None:
+        return pod.created if timedelta(seconds=seconds) > life else None
+    return seen.expires_at - life / 2 if pod.running and seen.expires_at is not None else None
+
+
+def _keep_going(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision:
+    """The pod starts or runs: credentials that it has yet to read must be alive when it does."""
+    trouble, wake = trouble_of(pod, seen.run.status.message), _earliest(deadline, _advice_due(seen, pod))
+    if is_renewed(seen, pod):
+        due = renewal_due(seen, pod)
+        if seen.now < due:
+            wake = _earliest(wake, due)
+        else:
+            renewal = renew(seen, pod)
+            if not isinstance(renewal, NotRenewed):
+                return Decision((renewal,))
+            return _go_on_without(seen, pod, renewal, wake)
+    if not pod.running and trouble is None and seen.run.status.phase is Phase.QUEUED:
+        settled = pod.created + seen.limits.preparing
+        if seen.now < settled:
+            return Decision((), _earliest(wake, settled))
+    return Decision(_write(seen, status.with_pod(seen, pod, trouble), "PodNotReady"), wake)
+
+
+def _go_on_without(seen: Observed, pod: Pod, renewal: NotRenewed, wake: datetime | None) -> Decision:
+    """Credentials are due and cannot be had."""
+    wake = _earliest(wake, renewal.again_at)
+    if seen.run.spec.delivery is not Delivery.FILE:
+        wanted = status.with_pod(seen, pod, f"The pod waits for fresh credentials: {renewal.why}")
+        return Decision(_write(seen, wanted, "PodNotReady"), wake)
+    if seen.expires_at is not None and seen.now < seen.expires_at:
+        wake = _earliest(wake, seen.expires_at)
+    return Decision(_write(seen, status.not_renewed(seen, pod, renewal.why), "CredentialsNotRenewed"), wake)
+
+
+def _left_to_its_executor(seen: Observed) -> Decision | None:
+    """The pod that another executor made is not there: that one has some time to end the Run; None when it is over."""
+    if seen.memory.vanished_at is None:
+        return Decision((NoteVanished(),))
+    until = seen.memory.vanished_at + seen.takeover_grace
+    return Decision((), until) if seen.now < until else None
+
+
+def _pod_vanished(seen: Observed) -> Decision:
+    """There was a pod once, by the Run's phase, and none is known now."""
+    if not seen.memory.pod_missing:
+        return Decision((LookForPod(),))
+    return _finish(seen, _end_of(seen, None))
+
+
+def _end_of(seen: Observed, pod: Pod | None) -> End:
+    """How a Run ends whose pod has finished, is gone, or hangs on a lost node."""
+    ended = (finished_at(pod) if pod is not None and pod.finished else None) or seen.now
+    refused = _changed_on_the_way(seen, pod) if pod is not None else None
+    if refused is not None:
+        return End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused, None, ended)
+    outcome = outcome_of(pod) if pod is not None else None
+    if outcome is None or outcome.reason is SucceededReason.POD_DELETED:
+        return _cut_short(seen, pod, ended)
+    if outcome.reason is SucceededReason.FINISHED:
+        return End(Phase.FINISHED, outcome.reason, outcome.message, outcome.exit_code, ended)
+    return End(Phase.FAILED, outcome.reason, outcome.message, outcome.exit_code, ended)
+
+
+def _cut_short(seen: Observed, pod: Pod | None, ended: datetime) -> End:
+    """The pod was deleted before it had a result: by whom, and why?"""
+    if seen.stopped:
+        return End(Phase.STOPPED, SucceededReason.STOPPED, "Stopped as asked for.", None, ended)
+    asked = pod.deletion - pod.grace if pod is not None and pod.deletion is not None else seen.now
+    since = pod.created if pod is not None else seen.run.status.started_at
+    deadline = _deadline(seen, min(since, seen.now)) if since is not None else None
+    if deadline is not None and deadline <= asked + CLOCK_SKEW:
+        message = f"The run was still going after its {seen.run.spec.active_deadline_seconds} seconds and was ended."
+        return End(Phase.FAILED, SucceededReason.DEADLINE_EXCEEDED, message, None, ended)
+    if pod is not None and not pod.gone and not pod.finished and pod.started_at is not None:
+        return End(Phase.FAILED, SucceededReason.NODE_LOST, "The pod's node no longer answers.", None, ended)
+    return End(Phase.FAILED, SucceededReason.POD_DELETED, "The pod was deleted before it had finished.", None, ended)
+
+
+def _finish(seen: Observed, end: End) -> Decision:
+    """The terminal phase, but first the Secret: gone by the API server's own word, and for good."""
+    deletion = rid_of_secret(seen)
+    if deletion is None:
+        return Decision(_write(seen, status.terminal(seen, end)))
+    if deletion.actions:
+        return deletion
+    if seen.memory.secret is SecretState.HELD:
+        message = (
+            f"Secret `{child_name(seen.run_id)}` is still there, with credentials that live until they expire: "
+            f"{seen.memory.held_because}. The run's end is written once it is gone."
+        )
+        return Decision(_write(seen, status.held(seen, message), "SecretHeld"), deletion.again_at)
+    message = "The run has ended; its end is written once its Secret, sent without an answer, can no longer arrive."
+    return Decision(_write(seen, status.held(seen, message)), deletion.again_at)
+
+
+def _after_the_end(seen: Observed) -> Decision:
+    """Nothing of a Run outlives its terminal phase, whoever wrote it; later the Run itself goes."""
+    pod, memory = seen.pod, seen.memory
+    if pod is not None and not pod.gone and not pod.finished and pod.deletion is None:
+        return Decision((DeletePod(pod.uid),))
+    # A terminal phase of our own was written after the Secret's end. One that another hand wrote shows
+    # in what this process remembers or, after a restart, in a pod whose credentials are still alive.
+    live = pod is not None and seen.expires_at is not None and seen.expires_at > seen.now and not seen.takeover_grace
+    if live or memory.secret is not SecretState.UNKNOWN or memory.unanswered_at is not None:
+        deletion = rid_of_secret(seen)
+        if deletion is not None:
+            return deletion
+    ttl, ended = seen.run.spec.ttl_seconds_after_finished, seen.run.status.finished_at
+    expires = min(ended, seen.now) + timedelta(seconds=ttl) if ttl is not None and ended is not None else None
+    if expires is not None and seen.now >= expires:
+        return Decision((DeleteRun(),))
+    return Decision(() if seen.takeover_grace else _write(seen, status.settled(seen)), expires)
+
+
+def _write(seen: Observed, wanted: RunStatus, warning: str | None = None) -> tuple[Action, ...]:
+    return () if wanted == seen.run.status else (WriteStatus(wanted, warning),)
+
+
+def _deadline(seen: Observed, since: datetime) -> datetime | None:
+    seconds = seen.run.spec.active_deadline_seconds
+    return since + timedelta(seconds=seconds) if seconds is not None else None
+
+
+def _starting_deadline(seen: Observed) -> datetime:
+    seconds = seen.run.spec.starting_deadline_seconds
+    return seen.run.metadata.creation_timestamp + timedelta(seconds=seconds) + seen.takeover_grace
+
+
+def _earliest(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _never_started(seen: Observed) -> str:
+    said = seen.memory.trouble.message if seen.memory.trouble else None
+    if said is None and not isinstance(seen.grant, Authorized):
+        said = seen.grant.message
+    start = f"Not started within {seen.run.spec.starting_deadline_seconds} seconds"
+    return f"{start}: {said}" if said else f"{start}."

@@ -1,0 +1,172 @@
+"""`delivery: File`: credentials in a file that any AWS SDK reads again before they expire.
+
+A Secret is mounted with two files. `config` is an AWS configuration whose default profile runs a `credential_process`,
+and all that process does is print the other file, `credentials.json`. SDKs run it again when the expiry that it printed
+draws near, and find what the kubelet has brought meanwhile.
+"""
+
+import json
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from spacelift_aws.api.meta import format_time
+from spacelift_aws.aws.sts import Credentials
+from spacelift_aws.names import CREDENTIAL_VARIABLES
+
+MOUNT_PATH = "/var/run/secrets/aws.spacelift.io"
+VOLUME = "spacelift-aws-credentials"
+
+# Neither quoting nor a shell is needed: Python's SDK splits the line itself, most others hand it to `sh -c`.
+CONFIG = f"[default]\ncredential_process = cat {MOUNT_PATH}/credentials.json\n"
+
+EARLIER = timedelta(minutes=5)
+"""The file names an end so much earlier than the true one: the Go SDK asks again only when it has come."""
+
+VARIABLES = {
+    "AWS_CONFIG_FILE": f"{MOUNT_PATH}/config",
+    # Older SDKs for Go and JavaScript look at the configuration file only with this.
+    "AWS_SDK_LOAD_CONFIG": "1",
+    # A ~/.aws/credentials of the image would win over the file.
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+}
+
+_OLDER_KEYS = ("AWS_ACCESS_KEY", "AWS_SECRET_KEY")
+_WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
+
+OTHER_SOURCES = (
+    *CREDENTIAL_VARIABLES,
+    *_OLDER_KEYS,
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ROLE_ARN",
+    _WEB_IDENTITY,
+)
+"""Variables that lead some SDK to other credentials before it comes to the file. Those of a container's own identity
+(`AWS_CONTAINER_CREDENTIALS_…`, as EKS Pod Identity sets them) are not among them: every SDK looks there later."""
+
+_SHIELDED = (*CREDENTIAL_VARIABLES, *_OLDER_KEYS, _WEB_IDENTITY)
+"""Those that would win without a word; a profile that the file does not have is an error in every SDK."""
+
+SKIP_CONTAINERS = "eks.amazonaws.com/skip-containers"
+"""Annotation that names containers, by commas, into which EKS's webhook injects no identity."""
+
+
+def secret_content(credentials: Credentials) -> dict[str, str]:
+    """What the Secret holds, by file name (https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
+    printed = {
+        "Version": 1,
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret_access_key,
+        "SessionToken": credentials.session_token,
+        "Expiration": format_time(credentials.expires_at - EARLIER),
+    }
+    return {"config": CONFIG, "credentials.json": json.dumps(printed)}
+
+
+def volume(secret_name: str) -> dict[str, Any]:
+    """The volume. Whoever the container runs as has to read it, and nobody else sees it: hence readable by all."""
+    return {"name": VOLUME, "secret": {"secretName": secret_name, "optional": False, "defaultMode": 0o444}}
+
+
+def add_to(container: dict[str, Any]) -> None:
+    """Mount the files into a container and point SDKs to them.
+
+    Never by `subPath`: such a mount is not updated.
+    """
+    mount = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
+    container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
+    own = [variable for variable in container.get("env") or () if variable.get("name") not in tuple(VARIABLES)]
+    # A source as a whole may bring anything, and `env` wins over it: no SDK takes an empty variable for credentials.
+    shields = dict.fromkeys(_SHIELDED, "") if container.get("envFrom") else {}
+    container["env"] = own + [{"name": name, "value": value} for name, value in {**shields, **VARIABLES}.items()]
+
+
+def skipping(annotation: str | None, containers: Iterable[str]) -> str:
+    """The annotation's value, with what the template itself wants to be skipped."""
+    wanted = [name.strip() for name in (annotation or "").split(",")]
+    return ",".join(dict.fromkeys([*filter(None, wanted), *containers]))
+
+
+def refusals(pod: Mapping[str, Any], places: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
+    """What in a template keeps containers from using the file; `places` are those containers and where they stand."""
+    yield from _volumes_refused(pod.get("volumes") or [])
+    for place, container in places:
+        yield from _variables_refused(place, container)
+        yield from _mounts_refused(place, container.get("volumeMounts") or [])
+
+
+def _variables_refused(place: str, container: Mapping[str, Any]) -> Iterator[str]:
+    for index, variable in enumerate(container.get("env") or ()):
+        name = variable.get("name")
+        if name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            yield f"{place}.env[{index}]: {name} is set by the run itself with `delivery: File`; remove it."
+        elif name in OTHER_SOURCES:
+            yield (
+                f"{place}.env[{index}]: {name} leads SDKs to other credentials than those in the run's file; remove it."
+            )
+
+
+def _volumes_refused(volumes: Any) -> Iterator[str]:
+    if not isinstance(volumes, list):
+        yield "template.spec.volumes: a list of volumes is needed here."
+        return
+    for index, one in enumerate(volumes):
+        if isinstance(one, Mapping) and one.get("name") == VOLUME:
+            yield f"template.spec.volumes[{index}]: `{VOLUME}` is the name of the run's own volume; give it another."
+
+
+def _mounts_refused(place: str, mounts: Any) -> Iterator[str]:
+    if not isinstance(mounts, list):
+        yield f"{place}.volumeMounts: a list of mounts is needed here."
+        return
+    for index, mount in enumerate(mounts):
+        path = mount.get("mountPath") if isinstance(mount, Mapping) else None
+        if isinstance(path, str) and _meet(path):
+            yield (
+                f"{place}.volumeMounts[{index}]: {path} is at, above or below {MOUNT_PATH}, where the run's "
+                "credentials are mounted with `delivery: File`; mount it is_foreign."
+            )
+
+
+def _meet(path: str) -> bool:
+    """Whether one of a mount and ours covers the other; in most images /var/run is a link to /run."""
+    theirs = posixpath.normpath("/" + path.lstrip("/")) + "/"
+    return any(ours.startswith(theirs) or theirs.startswith(ours) for ours in (f"{MOUNT_PATH}/", f"{MOUNT_PATH[4:]}/"))
+
+
+def hindrance(container: Mapping[str, Any], pod: Mapping[str, Any], secret_name: str) -> str | None:
+    """What keeps a container of a pod, as the API server has it, from using the file; None if nothing does.
+
+    Webhooks may have changed the pod after it was sent.
+    """
+    # Of two variables with the same name the last counts.
+    variables = {variable.get("name"): variable for variable in container.get("env") or ()}
+    for name in OTHER_SOURCES:
+        found = variables.get(name)
+        if found is not None and (found.get("value") or found.get("valueFrom")):
+            return f"variable {name}, which SDKs prefer to the run's file of credentials"
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        if (variables.get(name) or {}).get("value") != VARIABLES[name]:
+            return f"another {name} than the run's"
+    if not mounts_file(pod, secret_name) or not any(_is_ours(mount) for mount in container.get("volumeMounts") or ()):
+        return f"no mount of the run's credentials at {MOUNT_PATH}"
+    return None
+
+
+def _is_ours(mount: Mapping[str, Any]) -> bool:
+    return (
+        mount.get("name") == VOLUME
+        and mount.get("mountPath") == MOUNT_PATH
+        and not mount.get("subPath")
+        and not mount.get("subPathExpr")
+    )
+
+
+def mounts_file(pod: Mapping[str, Any], secret_name: str) -> bool:
+    """Whether a pod's spec has the volume with this run's Secret."""
+    return any(
+        one.get("name") == VOLUME and (one.get("secret") or {}).get("secretName") == secret_name
+        for one in pod.get("volumes") or ()
+    )

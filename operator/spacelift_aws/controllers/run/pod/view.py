@@ -1,0 +1,206 @@
+"""What the operator needs to know of a pod, as plain data: a tenth of the size of the object it is read from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from spacelift_aws.aws.arns import parse_role_arn
+from spacelift_aws.controllers.run.delivery import file as file
+from spacelift_aws.controllers.run.pod import masking
+from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_ROLE_ARN, ANNOTATION_RUN, LABEL_RUN_ID, executor_of
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container's status; `state` is `waiting`, `running` or `terminated`, also before the kubelet said a word."""
+
+    name: str
+    init: bool
+    sidecar: bool
+    state: str
+    reason: str
+    message: str
+    exit_code: int | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    hindrance: str | None
+    """What keeps its SDKs from using the run's credentials with `delivery: File`, by the pod's spec."""
+    masked: bool
+    """Whether the helper that masks logs stands in front of its command, by the pod's spec."""
+
+    @property
+    def started(self) -> bool:
+        """Whether its process ever ran."""
+        return self.state != "waiting"
+
+    @property
+    def brings_helper(self) -> bool:
+        """Whether it is not the template's, but brings the helper that masks logs."""
+        return self.name == masking.INIT_CONTAINER
+
+
+@dataclass(frozen=True, slots=True)
+class PodCondition:
+    """One condition of a pod."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod as last seen; `gone` means that it was seen for the last time."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    run_id: str
+    run_name: str
+    executor: str
+    owner_uid: str | None
+    created: datetime
+    deletion: datetime | None
+    grace: timedelta
+    phase: str
+    reason: str
+    message: str
+    started_at: datetime | None
+    expires_at: datetime | None
+    role_arn: str | None
+    conditions: tuple[PodCondition, ...]
+    containers: tuple[Container, ...]
+    has_file: bool
+    """Whether it has the volume of `delivery: File`: its credentials may have been renewed since it was made."""
+    gone: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether no container of it runs or ever will."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def running(self) -> bool:
+        """Whether a container of the template was started, init containers included."""
+        return self.phase == "Running" or any(one.started for one in self.containers if not one.brings_helper)
+
+    def condition(self, type_: str) -> PodCondition | None:
+        """The condition of this type, if the pod has it."""
+        return next((condition for condition in self.conditions if condition.type == type_), None)
+
+    def awaits_credentials(self, names: Sequence[str]) -> bool:
+        """Whether a container among these has yet to start, and so to read its Secret."""
+        return not self.finished and any(
+            not container.started for container in self.containers if container.name in names
+        )
+
+
+def unmasked(pod: Pod, names: Sequence[str]) -> tuple[str, ...]:
+    """Which of the containers with these names print without the helper that masks logs."""
+    return tuple(container.name for container in pod.containers if container.name in names and not container.masked)
+
+
+def parse_pod(body: Mapping[str, Any]) -> Pod:
+    """Read a pod object of the API; raises nothing on fields that are missing."""
+    metadata: Mapping[str, Any] = body.get("metadata") or {}
+    spec: Mapping[str, Any] = body.get("spec") or {}
+    status: Mapping[str, Any] = body.get("status") or {}
+    labels: Mapping[str, str] = metadata.get("labels") or {}
+    annotations: Mapping[str, str] = metadata.get("annotations") or {}
+    return Pod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        run_id=labels.get(LABEL_RUN_ID, ""),
+        run_name=annotations.get(ANNOTATION_RUN, ""),
+        executor=executor_of(labels),
+        owner_uid=_controller_uid(metadata),
+        created=_required_time(metadata["creationTimestamp"]),
+        deletion=_time(metadata.get("deletionTimestamp")),
+        grace=timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0),
+        phase=status.get("phase") or "Pending",
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        started_at=_time(status.get("startTime")),
+        expires_at=_time(annotations.get(ANNOTATION_EXPIRES_AT)),
+        role_arn=_role_arn(annotations.get(ANNOTATION_ROLE_ARN)),
+        conditions=tuple(_condition(condition) for condition in status.get("conditions") or ()),
+        containers=_containers(spec, status, metadata["name"]),
+        has_file=file.mounts_file(spec, metadata["name"]),
+    )
+
+
+def _containers(spec: Mapping[str, Any], status: Mapping[str, Any], secret_name: str) -> tuple[Container, ...]:
+    """The containers of the spec, init containers first, each with what the kubelet last said of it."""
+    found: list[Container] = []
+    for specs, statuses, init in (
+        ("initContainers", "initContainerStatuses", True),
+        ("containers", "containerStatuses", False),
+    ):
+        said = {entry.get("name"): entry for entry in status.get(statuses) or ()}
+        for container in spec.get(specs) or ():
+            name = container.get("name", "")
+            sidecar = init and container.get("restartPolicy") == "Always"
+            hindrance = file.hindrance(container, spec, secret_name)
+            masked = masking.starts_helper(container)
+            found.append(_container(name, init, sidecar, said.get(name) or {}, hindrance, masked))
+    return tuple(found)
+
+
+def _container(
+    name: str, init: bool, sidecar: bool, said: Mapping[str, Any], hindrance: str | None, masked: bool
+) -> Container:
+    states: Mapping[str, Any] = said.get("state") or {}
+    state = next((known for known in ("terminated", "running") if known in states), "waiting")
+    details: Mapping[str, Any] = states.get(state) or {}
+    return Container(
+        name=name,
+        init=init,
+        sidecar=sidecar,
+        state=state,
+        reason=details.get("reason") or "",
+        message=details.get("message") or "",
+        exit_code=details.get("exitCode"),
+        started_at=_time(details.get("startedAt")),
+        finished_at=_time(details.get("finishedAt")),
+        hindrance=hindrance,
+        masked=masked,
+    )
+
+
+def _condition(body: Mapping[str, Any]) -> PodCondition:
+    return PodCondition(
+        type=body.get("type") or "",
+        status=body.get("status") or "",
+        reason=body.get("reason") or "",
+        message=body.get("message") or "",
+    )
+
+
+def _controller_uid(metadata: Mapping[str, Any]) -> str | None:
+    owners: Sequence[Mapping[str, Any]] = metadata.get("ownerReferences") or ()
+    return next((owner.get("uid") for owner in owners if owner.get("controller")), None)
+
+
+def _role_arn(text: str | None) -> str | None:
+    """What is written there, if it is a role's ARN: anybody who may change pods can write into an annotation."""
+    return text if text is not None and parse_role_arn(text) else None
+
+
+def _required_time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time of the API; None where there is none or where somebody wrote something else into an annotation."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None

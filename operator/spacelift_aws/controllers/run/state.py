@@ -1,0 +1,145 @@
+"""What is known of one Run at one moment: the whole input of `decide`."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
+from spacelift_aws.api.run import Run
+from spacelift_aws.aws.sts import AssumeRoleRequest
+from spacelift_aws.controllers.run.pod.view import Pod
+
+LONGEST_SESSION = timedelta(hours=12, minutes=5)
+"""What STS allows at most, and some clock skew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorized:
+    """The Run may be issued credentials: with this request."""
+
+    request: AssumeRoleRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The Run may not be issued credentials at this moment; it waits."""
+
+    reason: CredentialsIssuedReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryableFailure:
+    """The last try to issue credentials or to create the pod failed; when the next one is due."""
+
+    reason: CredentialsIssuedReason
+    message: str
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalFailure:
+    """A refusal that no waiting heals."""
+
+    reason: SucceededReason
+    message: str
+
+
+class SecretState(Enum):
+    """What this process knows of a Run's Secret, which it may not read."""
+
+    UNKNOWN = "unknown"
+    """Nothing yet: another process may have created it."""
+    PRESENT = "present"
+    """Created by this process."""
+    HELD = "held"
+    """Deleted, but a finalizer keeps it."""
+    GONE = "gone"
+    """The API server answered that it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What this process did for one Run. All of it may be lost: then a step is done once more, none is skipped."""
+
+    secret: SecretState = SecretState.UNKNOWN
+    issued_at: datetime | None = None
+    deleted_at: datetime | None = None
+    """When the Secret's deletion was last answered."""
+    held_because: str = ""
+    """Why a Secret that is HELD is still there, as a clause."""
+    expires_at: datetime | None = None
+    access_key_id: str | None = None
+    unanswered_at: datetime | None = None
+    """When a creation of the Secret was last sent without an answer: it may still arrive."""
+    failures: int = 0
+    trouble: RetryableFailure | None = None
+    verdict: TerminalFailure | None = None
+    denied_since: datetime | None = None
+    """Since when STS refuses this Run while its integration's trust holds."""
+    pod_missing: bool = False
+    """The API server answered that there is no pod."""
+    advised: bool = False
+    """That the run may outlive its session has been told."""
+    vanished_at: datetime | None = None
+    """When the pod of a Run that another executor should end was first seen to be missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long things may take; every one a setting, so that tests can shorten them."""
+
+    creation_in_doubt: timedelta = timedelta(seconds=60)
+    """A creation without an answer may still arrive within the API server's own request timeout (one minute)."""
+    deletion_repeat: timedelta = timedelta(seconds=5)
+    denied: timedelta = timedelta(minutes=5)
+    """STS may go on refusing a Run this long, while trust holds, before the Run fails."""
+    secret_seen: timedelta = timedelta(seconds=30)
+    """A kubelet that still misses a Secret so long after its creation is right: somebody deleted it."""
+    preparing: timedelta = timedelta(seconds=2)
+    """A pod that started by then costs no status write of its own for `Preparing`."""
+    lost_node: timedelta = timedelta(seconds=60)
+    """A pod still there so long after its grace period has nobody left to end it."""
+    renew_after: float = 0.5
+    """After which part of a session's life the credentials in a file are renewed."""
+    another_silent: timedelta = timedelta(seconds=5)
+    """Another executor has so long to say its first word about a Run before its absence is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One Run, its pod, whether it may be issued credentials, and what this process remembers."""
+
+    run: Run
+    run_id: str
+    pod: Pod | None
+    grant: Authorized | Denied
+    region: str | None
+    """Where the session is issued, and its use begins to be recorded."""
+    now: datetime
+    memory: Progress = field(default_factory=Progress)
+    limits: Limits = field(default_factory=Limits)
+    takeover_grace: timedelta = timedelta(0)
+    """How much later than its executor we end a Run that is another's; zero where it is our own."""
+
+    message_prefix: str = ""
+    """Begins every reason for waiting, so that a reader knows whose word it is; empty for the controller."""
+    own_account: str | None = None
+    """The executor's own service account, where it is one of the Run's namespace: no run may have it."""
+    helper_image: str | None = None
+    """The image with the helper that masks logs, if there is one."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the Run is to end: one that is being deleted and waits for a finalizer is to end as well."""
+        return self.run.spec.stop or self.run.metadata.deletion_timestamp is not None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the credentials in the Secret end: known from the issuing, else from the pod and the status."""
+        if self.memory.expires_at is not None:
+            return self.memory.expires_at
+        known = (self.run.status.credentials_expire_at, self.pod.expires_at if self.pod else None)
+        # Anybody may have written these: no session ended before its Run began, and none lives longer than STS allows.
+        earliest, latest = self.run.metadata.creation_timestamp, self.now + LONGEST_SESSION
+        return max((moment for moment in known if moment and earliest <= moment <= latest), default=None)

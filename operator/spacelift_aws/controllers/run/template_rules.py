@@ -1,0 +1,173 @@
+"""What a template may not contain, each refusal a sentence that names the place."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeGuard
+
+from spacelift_aws.api.reasons import LogsMaskedReason
+from spacelift_aws.api.run import Delivery, MaskLogs, RunSpec
+from spacelift_aws.controllers.run.delivery import file as file
+from spacelift_aws.controllers.run.pod import masking
+from spacelift_aws.controllers.run.pod.masking import Masking
+from spacelift_aws.names import CHILD_PREFIX, CREDENTIAL_VARIABLES, OWN_PREFIX
+
+_SECRET_REFERENCES = ("secretRef", "secretKeyRef", "secret", "nodePublishSecretRef", "imagePullSecrets")
+"""Keys of mappings, or of lists of them, that refer to a Secret by `name`; `secretName` does so by itself."""
+
+LARGEST = 1_000_000
+"""Bytes of a pod's spec: two thirds of what etcd takes, so that the pod, which is larger, and the status fit too."""
+
+MAX_DEPTH = 50
+"""Levels of a pod's spec that are looked through: it has less than twenty."""
+
+
+def refusal(spec: RunSpec, *, own_account: str | None = None, helper_image: str | None = None) -> str | None:
+    """The first reason why this template is not executed, or None.
+
+    `own_account` is the executor's own service account where it is one of the Run's namespace, `helper_image` the image
+    with the helper that masks logs, if there is one.
+    """
+    return next(_refusals(spec, own_account, helper_image), None)
+
+
+def masking_of(spec: RunSpec, helper_image: str | None) -> Masking | None:
+    """What of the run's output can be masked; None if the template cannot even be looked through."""
+    if _shape(spec.template.spec) is not None:
+        return None
+    return masking.plan(spec, credentialed_containers(spec), helper_image)
+
+
+def credentialed_containers(spec: RunSpec) -> tuple[str, ...]:
+    """The names of the containers that receive credentials; of a valid template only."""
+    if spec.credentials_for:
+        return tuple(spec.credentials_for)
+    return (str(spec.template.spec["containers"][0]["name"]),)
+
+
+def _refusals(spec: RunSpec, own_account: str | None, helper_image: str | None) -> Iterator[str]:
+    shape = _shape(spec.template.spec)
+    if shape is not None:
+        # What follows relies on the shape.
+        yield shape
+        return
+    pod: Mapping[str, Any] = spec.template.spec
+    yield from _containers_named(spec, pod)
+    yield from _variables(pod)
+    yield from _secrets(pod)
+    size = len(json.dumps(pod))
+    if size > LARGEST:
+        yield f"template.spec: {size:,} bytes are more than {LARGEST:,}; the run's pod and status need room as well."
+    yield from _own_metadata(spec)
+    yield from _delivery(spec, pod)
+    yield from masking.refusals(pod, _credentialed(spec, pod))
+    account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
+    if account == own_account:
+        yield (
+            f"template.spec.serviceAccountName: `{account}` is the worker's own service account, and a pod under it "
+            "could assume every role of its pool; name another one."
+        )
+    planned = masking.plan(spec, credentialed_containers(spec), helper_image)
+    if spec.mask_logs is MaskLogs.REQUIRED and planned.reason is not LogsMaskedReason.MASKED:
+        yield planned.message
+
+
+def _shape(pod: Any) -> str | None:
+    """Whether containers and their variables can be looked through at all; the API server judges the rest."""
+    if not isinstance(pod, Mapping):
+        return "template.spec: a pod's spec is needed here, with at least one container."
+    if not pod.get("containers"):
+        return "template.spec.containers: at least one container is needed."
+    for kind in ("initContainers", "containers"):
+        containers = pod.get(kind) or []
+        if not isinstance(containers, list):
+            return f"template.spec.{kind}: a list of containers is needed here."
+        for index, container in enumerate(containers):
+            place = f"template.spec.{kind}[{index}]"
+            if not isinstance(container, Mapping) or not isinstance(container.get("name"), str):
+                return f"{place}: a container with a name is needed here."
+            for key in ("env", "envFrom"):
+                entries = container.get(key) or []
+                if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+                    return f"{place}.{key}: a list of objects is needed here."
+    return None
+
+
+def _containers_named(spec: RunSpec, pod: Mapping[str, Any]) -> Iterator[str]:
+    known = [container["name"] for _, container in _containers(pod)]
+    for name in spec.credentials_for or ():
+        if name not in known:
+            names = ", ".join(f"`{container}`" for container in known)
+            yield f"credentialsFor: the template has no container `{name}`; it has {names}."
+
+
+def _variables(pod: Mapping[str, Any]) -> Iterator[str]:
+    for place, container in _containers(pod):
+        for index, variable in enumerate(container.get("env") or ()):
+            if variable.get("name") in CREDENTIAL_VARIABLES:
+                yield (
+                    f"{place}.env[{index}]: {variable['name']} is set by the run itself, and a value of the template "
+                    "would win over it; remove it."
+                )
+
+
+def _secrets(pod: Mapping[str, Any]) -> Iterator[str]:
+    """Every reference to a run's Secret, wherever the pod API has or will have a place for one."""
+    # A stack of (key, value, place, depth) instead of a recursion, which a deep template would exhaust.
+    left: list[tuple[str, Any, str, int]] = [("", pod, "template.spec", 0)]
+    while left:
+        key, value, place, depth = left.pop()
+        if depth > MAX_DEPTH:
+            yield f"{place[:200]}…: nested more than {MAX_DEPTH} levels deep; a pod's spec is not."
+            return
+        if isinstance(value, list):
+            left += [(key, entry, f"{place}[{index}]", depth + 1) for index, entry in enumerate(value)]
+        elif isinstance(value, Mapping):
+            name = value.get("name") if key in _SECRET_REFERENCES else None
+            if _is_credentials(name):
+                yield _secret_refused(place, name)
+            left += [(inner, entry, f"{place}.{inner}", depth + 1) for inner, entry in value.items()]
+        elif key == "secretName" and _is_credentials(value):
+            yield _secret_refused(place, value)
+
+
+def _is_credentials(name: Any) -> TypeGuard[str]:
+    return isinstance(name, str) and name.startswith(CHILD_PREFIX)
+
+
+def _secret_refused(place: str, name: str) -> str:
+    return (
+        f"{place}: `{name}` is a name of run credentials (`{CHILD_PREFIX}…`), which belong to one run alone; "
+        "list the containers that need this run's own under credentialsFor."
+    )
+
+
+def _own_metadata(spec: RunSpec) -> Iterator[str]:
+    metadata = spec.template.metadata
+    for kind, entries in (("labels", metadata.labels), ("annotations", metadata.annotations)) if metadata else ():
+        for key in entries or ():
+            if key.startswith(OWN_PREFIX):
+                yield f"template.metadata.{kind}: `{key}` is the operator's own; remove it."
+
+
+def _delivery(spec: RunSpec, pod: Mapping[str, Any]) -> Iterator[str]:
+    credentialed = _credentialed(spec, pod)
+    if spec.delivery is Delivery.FILE:
+        yield from file.refusals(pod, credentialed)
+        return
+    for place, container in credentialed:
+        if container.get("restartPolicy") or container.get("restartPolicyRules"):
+            yield (
+                f"{place}.restartPolicy: a container that starts again would do so with the credentials of its first "
+                "start, dead by then; remove it, or use `delivery: File`."
+            )
+
+
+def _credentialed(spec: RunSpec, pod: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    names = credentialed_containers(spec)
+    return [(place, container) for place, container in _containers(pod) if container["name"] in names]
+
+
+def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for kind in ("initContainers", "containers"):
+        for index, container in enumerate(pod.get(kind) or ()):
+            yield f"template.spec.{kind}[{index}]", container

@@ -1,0 +1,1 @@
+"""All in which the controller and the workers differ."""

@@ -1,0 +1,111 @@
+"""Listing everything and comparing it with what the watches told.
+
+Kopf 1.45 does not report a deletion that falls into a gap of its watch: after `410 Gone` it lists what there is and
+never says what is there no more. So everything is listed at start-up, after every list of Kopf's, and every few
+minutes; what is known and not listed is treated as deleted.
+"""
+
+import asyncio
+import logging
+import random
+from datetime import timedelta
+
+from spacelift_aws.kube.client import Kube
+from spacelift_aws.kube.errors import KubeError
+from spacelift_aws.kube.resources import Resource
+from spacelift_aws.runtime.controller import Kind
+from spacelift_aws.runtime.health import Health
+from spacelift_aws.runtime.store import version_of
+
+log = logging.getLogger(__name__)
+
+RETRY = 2.0
+"""Seconds until a list that failed is tried again."""
+
+
+class Relister:
+    """Lists the kinds in the order given: what others refer to comes first."""
+
+    def __init__(
+        self, kube: Kube, kinds: tuple[Kind, ...], namespaces: tuple[str, ...], every: timedelta, health: Health
+    ) -> None:
+        """`namespaces` empty: all of them at once. `health` is told what the first lists wait for."""
+        self._kube = kube
+        self._kinds = kinds
+        self._health = health
+        self._every = every
+        self._collections = [(kind, namespace) for kind in kinds for namespace in namespaces or (None,)]
+        self._wanted = {kind.resource.path(namespace): asyncio.Event() for kind, namespace in self._collections}
+
+    def lists(self, path: str) -> bool:
+        """Whether this is the path of a collection that is listed."""
+        return path in self._wanted
+
+    def heard_list(self, path: str) -> None:
+        """Kopf lists this collection: it has just started, or its watch had a gap."""
+        wanted = self._wanted.get(path)
+        if wanted is not None:
+            wanted.set()
+
+    async def until_served(self) -> None:
+        """Wait for the definitions: Kopf looks for kinds when it starts, and never watches one that comes later."""
+        for kind in self._kinds:
+            self._health.waits_for = f"the definition of {kind.resource.plural}"
+            await self._until_kind_served(kind.resource)
+
+    async def _until_kind_served(self, resource: Resource) -> None:
+        while True:
+            try:
+                if await self._kube.served(resource):
+                    return
+                log.error("the API server knows no %s: apply the CRDs (kubectl apply -f crds/)", resource.plural)
+            except KubeError as error:
+                log.warning("asking whether there are %s: %s; again in %.0f s", resource.plural, error, RETRY)
+            await asyncio.sleep(RETRY)
+
+    async def first(self) -> None:
+        """List everything once; returns when all of it is known."""
+        for kind, namespace in self._collections:
+            self._health.waits_for = f"the list of {kind.resource.plural}" + (f" in {namespace}" if namespace else "")
+            await self._until_listed(kind, namespace)
+
+    async def run(self) -> None:
+        """List again and again, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for kind, namespace in self._collections:
+                group.create_task(self._keep_listing(kind, namespace))
+
+    async def _keep_listing(self, kind: Kind, namespace: str | None) -> None:
+        wanted = self._wanted[kind.resource.path(namespace)]
+        while True:
+            try:
+                async with asyncio.timeout(self._every.total_seconds() * random.uniform(0.9, 1.1)):
+                    await wanted.wait()
+            except TimeoutError:
+                pass
+            wanted.clear()
+            await self._until_listed(kind, namespace)
+
+    async def _until_listed(self, kind: Kind, namespace: str | None) -> None:
+        while True:
+            try:
+                await self._list(kind, namespace)
+            except KubeError as error:
+                log.warning("listing %s: %s; again in %.0f s", kind.resource.plural, error, RETRY)
+            else:
+                return
+            await asyncio.sleep(RETRY)
+
+    async def _list(self, kind: Kind, namespace: str | None) -> None:
+        uids: set[str] = set()
+        version = 0
+        pages = self._kube.pages(kind.resource, namespace=namespace, label_selector=kind.label_selector)
+        async for items, resource_version in pages:
+            # All pages show the state of the first one's version.
+            version = version or version_of(resource_version)
+            for item in items:
+                uids.add(item["metadata"]["uid"])
+                kind.feed(item)
+        for key, value in kind.shelf.missing_from(uids, version, namespace):
+            log.info("%s %s/%s is gone; its deletion was not reported", kind.resource.kind, *key)
+            kind.lost(value)

@@ -1,0 +1,152 @@
+"""What was seen goes into the stores, what it concerns into the queue: the only way into both.
+
+Watches, lists and the answers to our own writes all come through here, in any order and any number of times.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.api.run import Phase, Run
+from spacelift_aws.controllers.run.pod.view import Pod
+from spacelift_aws.controllers.run.ports import OrphanKey
+from spacelift_aws.names import child_name
+from spacelift_aws.runtime.store import Namespace, ObjectKey, Stores, version_of
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """A Run to be looked at."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationKey:
+    """An AwsIntegration to be looked at."""
+
+    namespace: str
+    name: str
+
+
+WorkKey = RunKey | IntegrationKey | OrphanKey
+
+
+class EventRouter:
+    """The executor's view and the watches' sink."""
+
+    def __init__(self, stores: Stores, executor_name: str, enqueue: Callable[[WorkKey], None]) -> None:
+        self._stores = stores
+        self._executor_name = executor_name
+        self._enqueue = enqueue
+        self._orphan_of: Callable[[Run], OrphanKey | None] = lambda _: None
+
+    def on_lost_run(self, orphan_of: Callable[[Run], OrphanKey | None]) -> None:
+        """Who knows what a Run that is gone may leave behind."""
+        self._orphan_of = orphan_of
+
+    def run(self, key: ObjectKey) -> Run | None:
+        """A Run as last seen."""
+        return self._stores.runs.get(key)
+
+    def pod_of(self, run: Run) -> Pod | None:
+        """A Run's pod as last seen, `gone` if it is."""
+        return self._stores.pod_of(run)
+
+    def pod_named(self, namespace: str, run_id: str) -> Pod | None:
+        """The pod of a Run that is gone."""
+        return self._stores.pods.get((namespace, child_name(run_id)))
+
+    def integration(self, key: ObjectKey) -> AwsIntegration | None:
+        """An AwsIntegration as last seen."""
+        return self._stores.integrations.get(key)
+
+    def saw_run(self, run: Run) -> None:
+        """A Run is there, and this is how it looks."""
+        key = (run.metadata.namespace, run.metadata.name)
+        known = self._stores.runs.get(key)
+        if known is not None and known.metadata.uid != run.metadata.uid and _older(known, run):
+            # It was deleted and made anew while nobody looked: what the first one left is still to be cleared away.
+            self.lost_run(known)
+        if self._stores.put_run(run):
+            self._enqueue(RunKey(*key))
+
+    def lost_run(self, run: Run) -> None:
+        """A Run is not there any more."""
+        last = self._stores.remove_run((run.metadata.namespace, run.metadata.name), run.metadata.uid)
+        orphan = self._orphan_of(last) if last is not None else None
+        if orphan is not None:
+            self._enqueue(orphan)
+
+    def orphaned(self, orphan: OrphanKey) -> None:
+        """Something of a Run that is gone may have come into being after it went."""
+        self._enqueue(orphan)
+
+    def saw_pod(self, pod: Pod) -> None:
+        """A run's pod is there. Where its Run is not, the pod leads to what is left of it."""
+        if not self._stores.put_pod(pod):
+            return
+        key = self._stores.run_of(pod)
+        if key is not None:
+            self._enqueue(RunKey(*key))
+        elif pod.executor == self._executor_name and (not pod.finished or _may_have_live_credentials(pod)):
+            self._enqueue(OrphanKey(pod.namespace, pod.run_id, pod.run_name))
+
+    def lost_pod(self, pod: Pod) -> None:
+        """A run's pod is not there any more; `pod` is its last view."""
+        self._stores.remove_pod((pod.namespace, pod.name), pod.uid, pod)
+        key = self._stores.run_of(pod)
+        if key is not None:
+            self._enqueue(RunKey(*key))
+
+    def saw_integration(self, integration: AwsIntegration) -> None:
+        """An AwsIntegration is there; Runs that wait for it may go on."""
+        metadata = integration.metadata
+        key = (metadata.namespace, metadata.name)
+        version = version_of(metadata.resource_version)
+        if self._stores.integrations.put(key, metadata.uid, version, integration):
+            self._enqueue(IntegrationKey(*key))
+            self.wake_runs_of(key)
+
+    def lost_integration(self, integration: AwsIntegration) -> None:
+        """An AwsIntegration is not there any more."""
+        key = (integration.metadata.namespace, integration.metadata.name)
+        if self._stores.integrations.remove(key, integration.metadata.uid) is not None:
+            self._enqueue(IntegrationKey(*key))
+            self.wake_runs_of(key)
+
+    def saw_namespace(self, namespace: Namespace) -> None:
+        """A namespace is there; integrations may select it by its labels."""
+        changed = self._stores.labels_of(namespace.name) != namespace.labels
+        version = version_of(namespace.resource_version)
+        if self._stores.namespaces.put(("", namespace.name), namespace.uid, version, namespace) and changed:
+            for key, run in self._stores.runs.items():
+                if key[0] == namespace.name and run.status.phase is Phase.QUEUED:
+                    self._enqueue(RunKey(*key))
+
+    def lost_namespace(self, namespace: Namespace) -> None:
+        """A namespace is not there any more."""
+        self._stores.namespaces.remove(("", namespace.name), namespace.uid)
+
+    def wake_runs_of(self, integration: ObjectKey) -> None:
+        """Something about an integration changed that its Runs may have waited for."""
+        for key in self._stores.runs_of(integration):
+            run = self._stores.runs.get(key)
+            if run is not None and not run.status.phase.terminal:
+                self._enqueue(RunKey(*key))
+
+    def awaited(self, integration: ObjectKey) -> bool:
+        """Whether a Run waits for this integration."""
+        runs = (self._stores.runs.get(key) for key in self._stores.runs_of(integration))
+        return any(run is not None and run.status.phase is Phase.QUEUED for run in runs)
+
+
+def _older(run: Run, other: Run) -> bool:
+    return version_of(run.metadata.resource_version) < version_of(other.metadata.resource_version)
+
+
+def _may_have_live_credentials(pod: Pod) -> bool:
+    """Those in a file may have been renewed since the pod was made, which says when its first ones end."""
+    return pod.has_file or (pod.expires_at is not None and pod.expires_at > datetime.now(UTC))

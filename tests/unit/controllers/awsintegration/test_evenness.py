@@ -1,0 +1,166 @@
+"""A thousand integrations under one reconciler, in time that passes by jumps: when STS is asked, and how often."""
+
+import asyncio
+import heapq
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from spacelift_aws.api.awsintegration import AwsIntegration, ProbeAnswer, ProbeName
+from spacelift_aws.aws.errors import Failure, StsError
+from spacelift_aws.aws.fair_queue import TokenBucket
+from spacelift_aws.aws.identity import Identity
+from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Session, StsSettings
+from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings, Key
+from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, fold, next_time
+from spacelift_aws.controllers.awsintegration.probes import ProbeResult, Round
+from spacelift_aws.controllers.awsintegration.question import question_of
+from spacelift_aws.controllers.awsintegration.side import ControllerSide
+from spacelift_aws.controllers.awsintegration.verdict import Verdict
+from spacelift_aws.kube.events import Regarding
+from spacelift_aws.kube.resources import Resource
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+COUNT = 1000
+
+
+class Neighbours:
+    """All that the reconciler talks to: an API server that agrees, an STS with a bucket in front of it, a clock."""
+
+    def __init__(self, verify_every: str, broken: int = 0) -> None:
+        self.now = START
+        self.asked: list[datetime] = []
+        self.bucket = TokenBucket(StsSettings.probes_per_second, StsSettings.probe_burst)
+        self.bodies = {(f"team-{n % 20}", f"aws-{n}"): self._body(n, verify_every, n < broken) for n in range(COUNT)}
+
+    @staticmethod
+    def _body(number: int, verify_every: str, broken: bool) -> dict[str, Any]:
+        return {
+            "metadata": {
+                "name": f"aws-{number}",
+                "namespace": f"team-{number % 20}",
+                "uid": f"uid-{number}",
+                "resourceVersion": "1",
+                "generation": 1,
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {
+                "roleArn": f"arn:aws:iam::123456789012:role/{'broken' if broken else 'good'}-{number}",
+                "verifyEvery": verify_every,
+            },
+        }
+
+    def integration(self, key: Key) -> AwsIntegration:
+        return AwsIntegration.model_validate(self.bodies[key])
+
+    def saw_integration(self, integration: AwsIntegration) -> None:
+        key = (integration.metadata.namespace, integration.metadata.name)
+        self.bodies[key] = integration.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+    async def patch_status(
+        self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any], *, resource_version: str
+    ) -> dict[str, Any]:
+        body = self.bodies[namespace, name]
+        return body | {"status": body.get("status", {}) | status}
+
+    def event(self, regarding: Regarding, type_: str, reason: str, message: str) -> None:
+        pass
+
+    async def current(self) -> Identity:
+        return Identity("arn:aws:iam::111122223333:role/op", "AROAOP")
+
+    def invalidate(self) -> None:
+        raise AssertionError("the operator's identity was never in doubt")
+
+    def prioritize_probes(self, tenant: str, role_arn: str) -> None:
+        raise AssertionError("no Run waits")
+
+    async def probe(self, request: AssumeRoleRequest, tenant: str, *, urgent: bool = False) -> Session:
+        """One call after another, each as soon as the bucket has a token: the narrowest that can be."""
+        self.now += timedelta(seconds=self.bucket.wait(self.now.timestamp()))
+        self.bucket.take(self.now.timestamp())
+        self.asked.append(self.now)
+        own = request.external_id is not None and request.external_id.count("cannot-exist") == 0
+        if not own or "broken" in request.role_arn:
+            raise StsError(Failure.ACCESS_DENIED, "AccessDenied", "no", "req")
+        credentials = Credentials("ASIAPROBE", "secret", "token", self.now + timedelta(hours=1))
+        return Session(credentials, "arn:aws:sts::123456789012:assumed-role/x/y", "req", None)
+
+    def live(self, span: timedelta) -> None:
+        """Reconcile each integration when it asks to be, until so much time has passed."""
+        reconciler = IntegrationReconciler(
+            view=self,
+            kube=self,
+            recorder=self,
+            sts=self,
+            identity=self,
+            settings=IntegrationSettings("demo"),
+            side=ControllerSide("demo"),
+            clock=lambda: self.now,
+            wake=lambda _: None,
+            on_verdict=lambda _: None,
+            random=Random(1),
+        )
+        row = [(START, key) for key in self.bodies]
+
+        async def scenario() -> None:
+            while row[0][0] < START + span:
+                due, key = heapq.heappop(row)
+                self.now = max(self.now, due)
+                delay = await reconciler.reconcile(key)
+                assert delay is not None
+                heapq.heappush(row, (self.now + timedelta(seconds=delay), key))
+
+        asyncio.run(scenario())
+
+    def busiest_second(self) -> int:
+        return max(Counter(int(at.timestamp()) for at in self.asked).values())
+
+
+def test_sts_is_never_asked_faster_than_the_bucket_allows() -> None:
+    """Also not with a hundred that are broken and asked about again and again."""
+    neighbours = Neighbours("5m", broken=100)
+    neighbours.live(timedelta(minutes=6))
+    assert neighbours.busiest_second() <= StsSettings.probes_per_second + StsSettings.probe_burst
+    assert all(body["status"]["conditions"] for body in neighbours.bodies.values())
+    assert len(neighbours.asked) > 2 * 4 * (COUNT - 100)
+
+
+def test_after_a_start_a_thousand_are_verified_within_a_minute_and_a_half() -> None:
+    neighbours = Neighbours("24h")
+    neighbours.live(timedelta(hours=20))
+    assert len(neighbours.asked) == 4 * COUNT
+    assert neighbours.asked[-1] - START < timedelta(seconds=90)
+
+
+def rounds_of_days(days: int) -> list[float]:
+    """The hours, counted from the start, at which a thousand integrations verified every day are asked about."""
+    day, asked = timedelta(hours=24), []
+    draw = Draw(Schedule(), Random(1))
+    question = question_of(Neighbours("24h").integration(("team-0", "aws-0")), "demo")
+    assert question is not None
+    for number in range(COUNT):
+        history = History(question)
+        at: datetime | None = START + timedelta(seconds=number * 0.08)
+        while at is not None and at < START + timedelta(days=days):
+            asked.append((at - START) / timedelta(hours=1))
+            own = ProbeResult(ProbeName.OWN, ProbeAnswer.ALLOWED, at)
+            history = fold(history, Round(own, (), at), Verdict("True", "Verified", "", at), None, draw)
+            at = next_time(history, day)
+    return asked
+
+
+def test_a_herd_that_started_together_drifts_apart() -> None:
+    """Each round draws its jitter anew: after some weeks every hour has about its share."""
+    asked = rounds_of_days(40)
+    assert len([hour for hour in asked if hour < 24]) < 1.5 * COUNT, "no more than one round a day"
+    hours = Counter(int(hour) for hour in asked if hour >= 30 * 24)
+    assert sum(hours.values()) == pytest.approx(10 * COUNT, rel=0.05)
+    assert len(hours) == 240, "there is no hour without a round"
+    assert max(hours.values()) < 2.5 * COUNT / 24
+    minutes = Counter(int(hour * 60) for hour in asked if hour >= 30 * 24)
+    assert max(minutes.values()) < 10, "nor bursts within an hour"

@@ -1,0 +1,195 @@
+"""How verdicts follow each other, and when STS is asked again."""
+
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from spacelift_aws.api.awsintegration import ProbeAnswer, ProbeName
+from spacelift_aws.api.meta import ConditionStatus
+from spacelift_aws.aws.errors import Failure, StsError
+from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, fold, impatient, next_time
+from spacelift_aws.controllers.awsintegration.probes import ProbeResult, Round
+from spacelift_aws.controllers.awsintegration.question import question_of
+from spacelift_aws.controllers.awsintegration.verdict import Verdict
+
+DAY = timedelta(hours=24)
+SCHEDULE = Schedule()
+
+
+class Story:
+    """One integration's life, told in rounds."""
+
+    def __init__(self, kit: Any, schedule: Schedule = SCHEDULE) -> None:
+        self.clock = kit.clock
+        question = question_of(kit.integration(), "demo")
+        assert question is not None
+        self.history = History(question)
+        self.draw = Draw(schedule, Random(1))
+
+    def round(self, status: ConditionStatus, reason: str = "Any", principal_id: str = "AROAOP") -> "Story":
+        verdict = Verdict(status, reason, f"{reason} at {self.clock.now}", self.clock.now)
+        answer = {"True": ProbeAnswer.ALLOWED, "False": ProbeAnswer.DENIED, "Unknown": ProbeAnswer.UNKNOWN}[status]
+        failure = None if status == "True" else StsError(Failure.RETRYING, reason, reason)
+        own = ProbeResult(ProbeName.OWN, answer, self.clock.now, failure=failure)
+        self.history = fold(self.history, Round(own, (), self.clock.now), verdict, principal_id, self.draw)
+        return self
+
+    def later(self, **span: float) -> "Story":
+        self.clock.pass_(**span)
+        return self
+
+    @property
+    def shown(self) -> tuple[str, str] | None:
+        verdict = self.history.verdict
+        return None if verdict is None else (verdict.status, verdict.reason)
+
+    def delay(self, verify_every: timedelta = DAY) -> timedelta | None:
+        due = next_time(self.history, verify_every)
+        return None if due is None else due - self.clock.now
+
+
+@pytest.fixture
+def story(kit: Any) -> Story:
+    return Story(kit)
+
+
+def test_the_first_verdict_holds_at_once(story: Story) -> None:
+    assert story.round("False", "AccessDenied").shown == ("False", "AccessDenied")
+    assert not story.history.may_issue
+    assert story.later(seconds=2).round("False", "ExternalIdNotRequired").shown == ("False", "ExternalIdNotRequired")
+    assert story.later(seconds=2).round("True", "Verified").shown == ("True", "Verified")
+    assert story.history.may_issue
+
+
+def test_a_verified_trust_takes_two_rounds_to_break(story: Story) -> None:
+    story.round("True", "Verified").later(hours=24).round("False", "AccessDenied")
+    assert story.shown == ("True", "Verified")
+    assert story.history.may_issue
+    assert story.delay() == timedelta(seconds=120)
+    story.later(seconds=120).round("False", "AccessDenied")
+    assert story.shown == ("False", "AccessDenied")
+    assert not story.history.may_issue
+
+
+def test_the_second_round_need_not_name_the_same_reason(story: Story) -> None:
+    story.round("True").later(hours=1).round("False", "AccessDenied").later(seconds=121)
+    assert story.round("False", "OtherExternalIdAccepted").shown == ("False", "OtherExternalIdAccepted")
+
+
+def test_a_second_round_that_comes_too_early_proves_nothing_new(story: Story) -> None:
+    story.round("True").later(hours=1).round("False", "AccessDenied").later(seconds=30).round("False", "AccessDenied")
+    assert story.history.may_issue
+    assert story.delay() == timedelta(seconds=90)
+
+
+def test_a_round_that_says_yes_ends_the_doubt(story: Story) -> None:
+    story.round("True").later(hours=1).round("False").later(seconds=120).round("True", "Verified")
+    assert story.history.doubt is None
+    story.later(hours=1).round("False")
+    assert story.history.may_issue
+
+
+def test_silence_neither_feeds_nor_ends_a_doubt(story: Story) -> None:
+    story.round("True", "Verified").later(hours=1).round("False").later(seconds=120).round("Unknown", "Retrying")
+    assert story.shown == ("True", "Verified")
+    assert story.history.doubt is not None
+    assert story.later(seconds=10).round("False", "AccessDenied").shown == ("False", "AccessDenied")
+
+
+@pytest.mark.parametrize("status", ["True", "False"])
+def test_silence_never_replaces_a_verdict(story: Story, status: ConditionStatus) -> None:
+    story.round(status, "Before")
+    shown, probes = story.shown, story.history.probes
+    since = story.later(hours=1).clock.now
+    story.round("Unknown", "Retrying").later(minutes=1).round("Unknown", "NoIdentity")
+    assert story.shown == shown
+    assert story.history.probes == probes
+    assert story.history.nothing is not None
+    assert (story.history.nothing.since, story.history.nothing.rounds) == (since, 2)
+    assert story.later(minutes=1).round(status).history.nothing is None
+
+
+def test_silence_is_shown_where_there_is_nothing_else(story: Story) -> None:
+    assert story.round("Unknown", "NoIdentity").shown == ("Unknown", "NoIdentity")
+    assert story.later(seconds=5).round("Unknown", "Retrying").shown == ("Unknown", "Retrying")
+    assert not story.history.may_issue
+
+
+def test_what_an_earlier_process_verified_is_shown_but_issues_nothing(story: Story) -> None:
+    story.history = replace(story.history, verdict=Verdict("True", "Verified", "", story.clock.now))
+    assert not story.history.may_issue
+    story.round("False", "AccessDenied")
+    assert story.shown == ("True", "Verified")
+    assert not story.history.may_issue
+    assert story.later(seconds=10).round("True", "Verified").history.may_issue
+
+
+def test_a_broken_trust_that_is_mended_is_verified_at_once(story: Story) -> None:
+    story.round("True").later(hours=1).round("False").later(seconds=120).round("False")
+    assert story.later(seconds=2).round("True", "Verified").history.may_issue
+
+
+def test_delays_grow_for_some_minutes_and_then_stay_long(story: Story) -> None:
+    delays = []
+    for _ in range(25):
+        delay = story.round("False").delay()
+        assert delay is not None
+        delays.append(delay.total_seconds())
+        story.later(seconds=delay.total_seconds())
+    for seconds, expected in zip(delays, [2, 4, 8, 16, 32, 60, 60, 60], strict=False):
+        assert expected * 0.9 <= seconds <= expected
+    assert sum(delay <= 60 for delay in delays) >= 10
+    assert all(300 <= delay <= 600 for delay in delays[-8:])
+    assert len(set(delays[-8:])) == 8
+
+
+def test_someone_who_changed_something_is_answered_quickly_again(story: Story) -> None:
+    for _ in range(20):
+        story.round("False").later(minutes=5)
+    story.history = impatient(story.history)
+    delay = story.round("False").delay()
+    assert delay is not None
+    assert delay <= timedelta(seconds=2)
+
+
+def test_a_silent_sts_is_asked_at_growing_distances(story: Story) -> None:
+    delays = []
+    for _ in range(10):
+        delay = story.round("Unknown").delay()
+        assert delay is not None
+        delays.append(delay.total_seconds())
+    for seconds, expected in zip(delays, [5, 10, 20, 40, 80, 160, 300, 300], strict=False):
+        assert expected * 0.9 <= seconds <= expected
+
+
+def test_verified_ones_are_asked_every_so_often_and_drift_apart(story: Story) -> None:
+    delays = [story.round("True").delay() for _ in range(50)]
+    assert all(delay is not None and DAY * 0.9 <= delay <= DAY * 1.1 for delay in delays)
+    assert len(set(delays)) > 40
+
+
+def test_a_shorter_interval_counts_at_once(story: Story) -> None:
+    story.round("True").later(hours=1)
+    delay = story.delay(timedelta(minutes=5))
+    assert delay is not None
+    assert delay < timedelta(0)
+
+
+def test_zero_turns_repetition_off_but_not_the_second_look(story: Story) -> None:
+    never = timedelta(0)
+    assert story.round("True").delay(never) is None
+    assert story.later(hours=1).round("False").delay(never) == timedelta(seconds=120)
+
+
+def test_the_principal_of_the_last_verification_is_remembered(story: Story) -> None:
+    story.round("True", principal_id="AROAOLD").later(hours=1).round("False", principal_id="AROANEW")
+    assert story.history.principal_id == "AROAOLD"
+
+
+def test_no_jitter_makes_it_exact(kit: Any) -> None:
+    story = Story(kit, Schedule(jitter=0, first_delay=timedelta(milliseconds=100)))
+    assert story.round("False").delay() == timedelta(milliseconds=100)
+    assert story.round("True").delay() == DAY

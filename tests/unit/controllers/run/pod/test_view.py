@@ -1,0 +1,65 @@
+"""A pod read from the API, whatever is missing or was written into it."""
+
+from typing import Any
+
+import pytest
+
+from spacelift_aws.controllers.run.pod.view import parse_pod
+
+
+def test_a_new_pod(kit: Any) -> None:
+    pod = kit.pod()
+    assert (pod.run_id, pod.run_name, pod.executor) == (kit.run_id, "plan", "controller")
+    assert (pod.expires_at, pod.role_arn) == (kit.at(3601), kit.role)
+    assert not pod.finished
+    assert not pod.running
+    assert pod.awaits_credentials(["main"]), "also before the kubelet said a word about its containers"
+
+
+def test_a_body_with_nothing_but_what_every_object_has(kit: Any) -> None:
+    metadata = {
+        "namespace": "team",
+        "name": "x",
+        "uid": "u",
+        "resourceVersion": "1",
+        "creationTimestamp": kit.time(0),
+    }
+    pod = parse_pod({"metadata": metadata})
+    assert (pod.owner_uid, pod.phase, pod.containers) == (None, "Pending", ())
+
+
+def test_the_controller_is_the_owner_that_counts(kit: Any) -> None:
+    owners = [{"uid": "a"}, {"uid": "b", "controller": False}, {"uid": "c", "controller": True}]
+    assert kit.pod(metadata={"ownerReferences": owners}).owner_uid == "c"
+
+
+def test_a_deletion_has_a_moment_and_a_grace(kit: Any) -> None:
+    pod = kit.pod(metadata=kit.deleted(10, grace=30))
+    assert pod.deletion == kit.at(40)
+    assert pod.deletion - pod.grace == kit.at(10)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-01-02", "2026-01-02T03:04:05"])
+def test_an_annotation_that_is_no_time_is_none(kit: Any, text: str) -> None:
+    annotations = {"aws.spacelift.io/credentials-expire-at": text}
+    assert kit.pod(metadata={"annotations": annotations}).expires_at is None
+
+
+@pytest.mark.parametrize("text", ["", "x", "arn:aws:iam::1:role/x", "arn:aws:iam::222222222222:user/x", "a:b:c:d:e:f"])
+def test_an_annotation_that_is_no_role_is_none(kit: Any, text: str) -> None:
+    assert kit.pod(metadata={"annotations": {"aws.spacelift.io/role-arn": text}}).role_arn is None
+
+
+def test_init_containers_come_first_and_sidecars_are_told_apart(kit: Any) -> None:
+    spec = {
+        "initContainers": [{"name": "first"}, {"name": "proxy", "restartPolicy": "Always"}],
+        "containers": [{"name": "main"}],
+    }
+    status = {
+        "initContainerStatuses": [kit.said("first", terminated=kit.terminated(0, 10))],
+        "containerStatuses": [kit.said(running={"startedAt": kit.time(11)})],
+    }
+    first, proxy, main = kit.pod(status, spec=spec).containers
+    assert (first.init, first.sidecar, first.exit_code) == (True, False, 0)
+    assert (proxy.sidecar, proxy.state) == (True, "waiting")
+    assert (main.init, main.started_at) == (False, kit.at(11))

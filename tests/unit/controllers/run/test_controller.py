@@ -1,0 +1,477 @@
+"""The executor against an API server, an STS and a clock that do as they are told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from spacelift_aws.api.run import Phase, Run
+from spacelift_aws.aws.errors import Failure, StsError
+from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Session
+from spacelift_aws.controllers.run.controller import Executor
+from spacelift_aws.controllers.run.credentials.issue import scrubbed
+from spacelift_aws.controllers.run.pod.build import build_pod
+from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
+from spacelift_aws.controllers.run.ports import ObjectKey, OrphanKey
+from spacelift_aws.controllers.run.state import Authorized, Denied, Limits
+from spacelift_aws.kube.client import Deletion
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Unanswered
+from spacelift_aws.kube.events import Regarding
+from spacelift_aws.kube.resources import Resource
+
+KEY = ("team", "plan")
+CREDENTIALS = ("ASIAEXAMPLE", "very/secret+key", "a-very-long-session-token==")
+
+
+@dataclass
+class FakeWorld:
+    """What was seen, and what was told: the executor's view."""
+
+    runs: dict[ObjectKey, Run] = field(default_factory=dict)
+    pod: Pod | None = None
+    left: list[OrphanKey] = field(default_factory=list)
+
+    def run(self, key: ObjectKey) -> Run | None:
+        return self.runs.get(key)
+
+    def pod_of(self, run: Run) -> Pod | None:
+        return self.pod
+
+    def saw_run(self, run: Run) -> None:
+        self.runs[run.metadata.namespace, run.metadata.name] = run
+
+    def lost_run(self, run: Run) -> None:
+        self.runs.pop((run.metadata.namespace, run.metadata.name), None)
+
+    def saw_pod(self, pod: Pod) -> None:
+        self.pod = pod
+
+    def lost_pod(self, pod: Pod) -> None:
+        self.pod = replace(pod, gone=True)
+
+    def orphaned(self, orphan: OrphanKey) -> None:
+        self.left.append(orphan)
+
+
+@dataclass
+class FakePolicy:
+    role: str
+    denials: int = 0
+    message_prefix: str = ""
+
+    def owns(self, run: Run, pod: Pod | None) -> bool:
+        return True
+
+    def grant(self, run: Run, run_id: str) -> Authorized | Denied:
+        return Authorized(AssumeRoleRequest(self.role, run_id, "ext", 3600))
+
+    def is_foreign(self, run: Run) -> bool:
+        return False
+
+    def own_account(self, run: Run) -> str | None:
+        return None
+
+    def takeover_grace(self, run: Run, pod: Pod | None) -> timedelta:
+        return timedelta(0)
+
+    def region(self, run: Run) -> str | None:
+        return "eu-west-1"
+
+    def denied(self, run: Run) -> None:
+        self.denials += 1
+
+
+class FakeRecorder:
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def event(self, regarding: Regarding, type_: str, reason: str, message: str) -> None:
+        self.messages.append(message)
+
+
+class Scene:
+    """One Run. `kube` is itself: what was asked of the API server is in `asked`, `fails` says what goes wrong."""
+
+    def __init__(self, kit: Any, world: FakeWorld | None = None) -> None:
+        self.kit = kit
+        self.now: datetime = kit.at(1)
+        self.world, self.policy, self.recorder = world or FakeWorld(), FakePolicy(kit.role), FakeRecorder()
+        if world is None:
+            self.world.saw_run(kit.run())
+        self.asked: list[str] = []
+        self.fails: dict[str, list[Exception]] = {}
+        self.secret = False
+        self.held = False
+        self.stored: dict[str, Any] = kit.run().model_dump(by_alias=True, exclude_none=True, mode="json")
+        self.foreign: dict[str, Any] | None = None
+        self.sessions = 0
+        self.meanwhile: Callable[[str], None] = lambda _: None
+        self.executor = Executor(
+            name="controller",
+            view=self.world,
+            policy=self.policy,
+            kube=self,  # type: ignore[arg-type]
+            sts=self,
+            recorder=self.recorder,  # type: ignore[arg-type]
+            limits=Limits(),
+            clock=lambda: self.now,
+        )
+
+    async def go(self) -> float | None:
+        return await self.executor.reconcile(KEY)
+
+    async def go_on(self, seconds: float) -> float | None:
+        self.now += timedelta(seconds=seconds)
+        return await self.go()
+
+    @property
+    def run(self) -> Run:
+        return self.world.runs[KEY]
+
+    def stop(self) -> None:
+        self.stored["spec"]["stop"] = True
+        self.world.saw_run(self.run.model_copy(update={"spec": self.run.spec.model_copy(update={"stop": True})}))
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        self.meanwhile(what)
+        if self.fails.get(what):
+            raise self.fails[what].pop(0)
+
+    # What STS does
+
+    async def assume_role(self, request: AssumeRoleRequest, tenant: str) -> Session:
+        self._ask("assume")
+        self.sessions += 1
+        key, secret, token = CREDENTIALS
+        return Session(Credentials(key, secret, token, self.now + timedelta(hours=1)), "arn", "request", None)
+
+    # What the API server does
+
+    async def create_secret(self, namespace: str, body: dict[str, Any]) -> None:
+        self._ask("create secret")
+        if self.secret:
+            raise AlreadyExists(409, "AlreadyExists", "there is one")
+        self.secret = True
+
+    async def delete_secret(self, namespace: str, name: str) -> Deletion:
+        self._ask("delete secret")
+        if self.held:
+            return Deletion.HELD
+        self.secret = False
+        return Deletion.GONE
+
+    async def create(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        self._ask("create pod")
+        if self.foreign is not None:
+            raise AlreadyExists(409, "AlreadyExists", "there is one")
+        return dict(self.kit.pod_body(spec=body["spec"]))
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        self._ask(f"delete {resource.kind.lower()}")
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        self._ask(f"get {resource.kind.lower()}")
+        if resource.kind == "Run":
+            return self.stored
+        if self.foreign is None:
+            raise NotFound(404, "NotFound", "no pod")
+        return self.foreign
+
+    async def patch_status(
+        self, resource: Resource, namespace: str, name: str, status: dict[str, Any], *, resource_version: str
+    ) -> dict[str, Any]:
+        self._ask("patch status")
+        self.stored["status"] = {**self.stored.get("status", {}), **{k: v for k, v in status.items() if v is not None}}
+        self.stored["metadata"]["resourceVersion"] = str(int(self.stored["metadata"]["resourceVersion"]) + 1)
+        return self.stored
+
+
+@pytest.fixture
+def scene(kit: Any) -> Scene:
+    return Scene(kit)
+
+
+async def test_the_way_to_the_pod_is_three_calls(scene: Scene) -> None:
+    await scene.go()
+    assert scene.asked == ["assume", "create secret", "create pod"]
+
+
+async def test_a_secret_that_is_there_is_replaced_with_the_same_session(scene: Scene) -> None:
+    scene.secret = True
+    await scene.go()
+    assert scene.asked == ["assume", "create secret", "delete secret", "create secret", "create pod"]
+    assert scene.sessions == 1
+
+
+async def test_a_secret_that_a_finalizer_holds_is_said_to_be_held(scene: Scene) -> None:
+    scene.secret = scene.held = True
+    await scene.go()
+    assert "create pod" not in scene.asked
+    assert "finalizer" in (scene.run.status.message or "")
+
+
+async def test_a_secret_that_we_may_not_delete_holds_the_run_up_and_says_why(scene: Scene) -> None:
+    """As the chart's policy refuses it for one of another type."""
+    forbidden = Forbidden(403, "Forbidden", "denied request: Secret x is of type Opaque")
+    scene.secret, scene.fails["delete secret"] = True, [forbidden] * 2
+    await scene.go()
+    assert "create pod" not in scene.asked
+    assert "cannot be replaced: denied request: Secret x is of type Opaque" in (scene.run.status.message or "")
+    scene.stop()
+    again = await scene.go_on(6)
+    assert again, "looked at again"
+    assert "still there" in (scene.run.status.message or "")
+    assert "is of type Opaque. The run's end is written once it is gone" in (scene.run.status.message or "")
+    assert not scene.run.status.phase.terminal
+    await scene.go_on(6)
+    assert scene.run.status.phase.terminal, "somebody else has deleted it"
+
+
+async def test_a_pod_of_another_owner_is_not_adopted(scene: Scene) -> None:
+    owner = {"kind": "Run", "name": "other", "uid": "other", "controller": True}
+    scene.foreign = scene.kit.pod_body(metadata={"ownerReferences": [owner]})
+    await scene.go()
+    assert scene.world.pod is None
+    assert "not this Run's" in (scene.run.status.message or "")
+    assert not scene.secret, "a Run that waits keeps no credentials"
+
+
+async def test_a_pod_of_its_own_is_taken_up_again(scene: Scene) -> None:
+    scene.foreign = scene.kit.pod_body()
+    await scene.go()
+    assert scene.world.pod is not None
+
+
+async def test_an_unanswered_creation_is_deleted_until_it_can_no_longer_arrive(scene: Scene) -> None:
+    scene.fails["create secret"] = [Unanswered("lost")]
+    await scene.go()
+    scene.stop()
+    began, deletions = scene.now, 0
+    while not scene.run.status.phase.terminal:
+        before = scene.asked.count("delete secret")
+        again = await scene.go_on(5)
+        deletions += scene.asked.count("delete secret") - before
+        assert scene.now - began < timedelta(minutes=3)
+        assert again is not None or scene.run.status.phase.terminal
+    assert scene.run.status.phase is Phase.STOPPED
+    assert scene.now - began >= Limits().creation_in_doubt
+    assert deletions >= 6
+    assert scene.asked[-2:] == ["delete secret", "patch status"]
+
+
+async def test_what_an_earlier_process_may_have_sent_is_in_doubt(scene: Scene) -> None:
+    scene.executor.adopt([scene.run])
+    scene.stop()
+    await scene.go()
+    assert not scene.run.status.phase.terminal
+    await scene.go_on(61)
+    assert scene.run.status.phase is Phase.STOPPED
+
+
+async def test_a_status_written_by_another_is_looked_at(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    scene.fails["patch status"] = [Conflict(409, "Conflict", "modified")]
+    scene.stored["status"] = {"phase": "Finished"}
+    scene.stored["metadata"]["resourceVersion"] = "7"
+    await scene.go()
+    assert scene.asked[3:5] == ["patch status", "get run"]
+    assert "delete pod" in scene.asked
+    assert not scene.secret
+
+
+async def test_a_status_that_is_refused_for_no_reason_that_shows_is_an_error(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    scene.fails["patch status"] = [Invalid(422, "Invalid", "no")]
+    with pytest.raises(Invalid):
+        await scene.go()
+
+
+async def test_a_run_that_is_gone_at_the_first_status_is_left_to_be_cleaned(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    run = scene.run
+    scene.fails["patch status"] = [NotFound(404, "NotFound", "no run")]
+    await scene.go()
+    assert KEY not in scene.world.runs
+    orphan = scene.executor.orphan_of(run)
+    assert orphan is not None
+    assert await scene.executor.clean(orphan, scene.world.pod) is None
+    assert scene.asked[-2:] == ["delete pod", "delete secret"]
+    assert not scene.secret
+
+
+async def test_a_secret_that_comes_to_be_after_its_run_went_is_left_behind(scene: Scene) -> None:
+    run = scene.run
+    scene.meanwhile = lambda what: scene.world.lost_run(run) if what == "create secret" else None
+    await scene.go()
+    assert scene.world.left == [OrphanKey("team", scene.kit.run_id, "plan")]
+
+
+async def test_the_pod_of_another_hand_is_not_cleaned_away(scene: Scene) -> None:
+    pod = parse_pod(scene.kit.pod_body(metadata={"labels": {}}))
+    await scene.executor.clean(OrphanKey("team", scene.kit.run_id, "plan"), pod)
+    assert scene.asked == ["delete secret"]
+
+
+async def test_a_session_that_comes_after_stop_is_dropped(scene: Scene) -> None:
+    scene.meanwhile = lambda what: scene.stop() if what == "assume" else None
+    await scene.go()
+    assert "create secret" not in scene.asked
+    assert scene.run.status.phase is Phase.STOPPED
+
+
+async def test_a_refusal_that_quotes_credentials_is_scrubbed(scene: Scene) -> None:
+    _, secret, token = CREDENTIALS
+    scene.fails["create secret"] = [Forbidden(403, "Forbidden", f"policy denies {secret} and {token}")]
+    await scene.go()
+    said = scene.run.model_dump_json() + "".join(scene.recorder.messages)
+    assert "policy denies ***** and *****" in said
+    assert secret not in said
+    assert token not in said
+
+
+def test_encoded_values_are_scrubbed_too() -> None:
+    credentials = Credentials(*CREDENTIALS, datetime(2026, 1, 1))
+    content = {"AWS_ACCESS_KEY_ID": "ASIAEXAMPLE", "credentials.json": "{}"}
+    said = scrubbed("dmVyeS9zZWNyZXQra2V5, e30= and ASIAEXAMPLE", credentials, content)
+    assert said == "*****, ***** and ASIAEXAMPLE"
+
+
+@pytest.mark.parametrize("refusal", [ApiError(404, "NotFound", "webhook"), NotFound(404, "NotFound", "webhook")])
+async def test_a_webhook_that_answers_404_loses_no_run(scene: Scene, refusal: Exception) -> None:
+    scene.fails["create pod"] = [refusal]
+    await scene.go()
+    assert "webhook" in (scene.run.status.message or "")
+
+
+async def test_throttling_delays_and_denial_asks_for_trust_to_be_verified(scene: Scene) -> None:
+    scene.fails["assume"] = [
+        StsError(Failure.RETRYING, "Throttling", "Rate exceeded", None),
+        StsError(Failure.ACCESS_DENIED, "AccessDenied", "no", None),
+    ]
+    assert (await scene.go() or 0) > 0
+    assert scene.policy.denials == 0
+    await scene.go_on(5)
+    assert scene.policy.denials == 1
+    await scene.go_on(10)
+    assert scene.world.pod is not None
+
+
+def in_file(scene: Scene) -> Scene:
+    """The Run has `delivery: File`."""
+    run = scene.kit.run(delivery="File")
+    scene.world.runs[KEY] = run
+    scene.stored = run.model_dump(by_alias=True, exclude_none=True, mode="json")
+    return scene
+
+
+def file_pod(scene: Scene, **metadata: Any) -> Pod:
+    """The Run's pod as it runs, as it was made."""
+    made = build_pod(
+        scene.run, scene.kit.run_id, role_arn=scene.kit.role, executor="controller", expires_at=scene.kit.at(3601)
+    )
+    status = {"phase": "Running", "containerStatuses": [scene.kit.said(running={"startedAt": scene.kit.time(2)})]}
+    return parse_pod(scene.kit.pod_body(status, spec=made["spec"], metadata={"resourceVersion": "2", **metadata}))
+
+
+async def running_file(scene: Scene) -> Scene:
+    """A Run whose pod reads its credentials from a file, an instant after its start."""
+    in_file(scene)
+    await scene.go()
+    scene.world.saw_pod(file_pod(scene))
+    await scene.go()
+    scene.asked.clear()
+    return scene
+
+
+async def test_renewal_replaces_the_secret_by_deletion_and_creation(scene: Scene) -> None:
+    await running_file(scene)
+    before = scene.run.status.credentials_expire_at
+    again = await scene.go_on(1800)
+    assert scene.asked == ["assume", "delete secret", "create secret", "patch status"]
+    after = scene.run.status.credentials_expire_at
+    assert before is not None
+    assert after is not None
+    assert after - before == timedelta(seconds=1800)
+    assert again == pytest.approx(1800, abs=1)
+
+
+async def test_a_process_that_remembers_nothing_finishes_a_renewal_that_another_began(scene: Scene) -> None:
+    await running_file(scene)
+    scene.fails["create secret"] = [KeyboardInterrupt()]  # type: ignore[list-item]  # dies here
+    with pytest.raises(KeyboardInterrupt):
+        await scene.go_on(1800)
+    assert not scene.secret
+    successor = Scene(scene.kit, scene.world)
+    successor.now, successor.stored = scene.now, scene.stored
+    successor.executor.adopt([scene.run])
+    await successor.go()
+    assert successor.asked[:2] == ["assume", "create secret"]
+    assert successor.secret
+
+
+async def test_what_a_dead_process_may_have_sent_for_a_file_is_in_doubt_until_the_end_is_written(scene: Scene) -> None:
+    await running_file(scene)
+    successor = Scene(scene.kit, scene.world)
+    successor.now, successor.stored = scene.now, scene.stored
+    successor.executor.adopt([scene.run])
+    ended = replace(file_pod(scene), phase="Succeeded")
+    scene.world.saw_pod(ended)
+    await successor.go()
+    assert not scene.run.status.phase.terminal
+    await successor.go_on(61)
+    assert scene.run.status.phase is Phase.FINISHED
+
+
+@pytest.mark.parametrize("what", ["stop", "end", "deletion"])
+async def test_a_session_that_comes_after_the_end_is_dropped(scene: Scene, what: str) -> None:
+    await running_file(scene)
+
+    def meanwhile(asked: str) -> None:
+        if asked != "assume":
+            return
+        if what == "stop":
+            scene.stop()
+        elif what == "end":
+            scene.world.saw_pod(replace(file_pod(scene), phase="Succeeded"))
+        else:
+            scene.world.saw_pod(file_pod(scene, **scene.kit.deleted(1801)))
+
+    scene.meanwhile = meanwhile
+    await scene.go_on(1800)
+    assert "create secret" not in scene.asked
+
+
+async def test_a_renewal_that_sts_refuses_for_long_is_tried_for_ever_and_never_in_a_hurry(scene: Scene) -> None:
+    await running_file(scene)
+    scene.fails["assume"] = [StsError(Failure.ACCESS_DENIED, "AccessDenied", "not you", None) for _ in range(9)]
+    asked = []
+    scene.now += timedelta(seconds=1800)
+    for _ in range(8):
+        before = len([call for call in scene.asked if call == "assume"])
+        again = await scene.go()
+        assert again is not None
+        asked.append(len([call for call in scene.asked if call == "assume"]) - before)
+        scene.now += timedelta(seconds=again + 60)
+    assert max(asked) == 1
+    assert scene.run.status.phase is Phase.RUNNING
+    assert "not you" in (scene.run.status.message or "")
+    assert scene.policy.denials == len([call for call in scene.asked if call == "assume"])
+    assert scene.secret
+
+
+async def test_advice_is_given_once(scene: Scene) -> None:
+    run = scene.kit.run(activeDeadlineSeconds=7200)
+    scene.world.runs[KEY] = run
+    scene.stored = run.model_dump(by_alias=True, exclude_none=True, mode="json")
+    await scene.go()
+    await scene.go()
+    assert [message for message in scene.recorder.messages if "`delivery: File`" in message] == [
+        "The run may go on for 7200 seconds, but its credentials, fixed in variables, end at 2026-01-02T04:04:06Z: "
+        "use `delivery: File`."
+    ]

@@ -1,0 +1,104 @@
+"""One Event for a repeated message."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from spacelift_aws.kube import events as module
+from spacelift_aws.kube.errors import AlreadyExists, Forbidden, NotFound, Unanswered
+from spacelift_aws.kube.events import Recorder, Regarding
+from spacelift_aws.kube.resources import RUNS, Resource
+
+RUN = Regarding(RUNS, "team", "plan", "uid-1")
+
+
+class FakeKube:
+    def __init__(self) -> None:
+        self.created: list[Mapping[str, Any]] = []
+        self.patched: list[Mapping[str, Any]] = []
+        self.fails: list[Exception] = []
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> None:
+        self.created.append(body)
+        if self.fails:
+            raise self.fails.pop(0)
+
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> None:
+        self.patched.append(body)
+        if self.fails:
+            raise self.fails.pop(0)
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube()
+
+
+async def send(kube: FakeKube, *messages: str, recorder: Recorder | None = None) -> Recorder:
+    recorder = recorder or Recorder(kube, "controller")  # type: ignore[arg-type]
+    running = asyncio.create_task(recorder.run())
+    for message in messages:
+        recorder.event(RUN, "Normal", "Reason", message)
+    await recorder.flush()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    return recorder
+
+
+async def test_the_same_message_is_written_once(kube: FakeKube) -> None:
+    await send(kube, "one", "one", "two", "one")
+    assert [body["message"] for body in kube.created] == ["one", "two"]
+    assert kube.patched == []
+    assert kube.created[0]["involvedObject"]["uid"] == "uid-1"
+
+
+async def test_a_repetition_is_counted_after_a_while(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = await send(kube, "one", "one")
+    monkeypatch.setattr(module, "QUIET", timedelta(0))
+    await send(kube, "one", recorder=recorder)
+    assert kube.patched[0]["count"] == 3
+
+
+async def test_an_event_that_was_forgotten_is_written_anew(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = await send(kube, "one")
+    monkeypatch.setattr(module, "QUIET", timedelta(0))
+    kube.fails = [NotFound(404, "NotFound", "expired")]
+    await send(kube, "one", recorder=recorder)
+    assert len(kube.created) == 2
+
+
+async def test_an_event_from_before_a_restart_is_brought_up_to_date(kube: FakeKube) -> None:
+    kube.fails = [AlreadyExists(409, "AlreadyExists", "there is one")]
+    await send(kube, "one")
+    assert list(kube.patched[0]) == ["lastTimestamp"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unanswered("lost"), Forbidden(403, "Forbidden", "no", causes=("NamespaceTerminating",)), ValueError("a defect")],
+)
+async def test_losing_one_harms_no_other(kube: FakeKube, error: Exception) -> None:
+    kube.fails = [error]
+    await send(kube, "one", "two")
+    assert [body["message"] for body in kube.created] == ["one", "two"]
+
+
+async def test_too_many_are_dropped_and_nobody_waits(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(kube, "controller")  # type: ignore[arg-type]
+    for number in range(module.WAITING + 5):
+        recorder.event(RUN, "Normal", "Reason", str(number))
+    await send(kube, recorder=recorder)
+    assert len(kube.created) == module.WAITING
+
+
+async def test_names_and_messages_fit(kube: FakeKube) -> None:
+    recorder = Recorder(kube, "controller")  # type: ignore[arg-type]
+    recorder.event(Regarding(RUNS, "team", "a" * 199 + "-b", "uid"), "Normal", "Reason", "…" * 1000)
+    await send(kube, recorder=recorder)
+    assert kube.created[0]["metadata"]["name"].startswith("a" * 199 + ".")
+    assert len(kube.created[0]["message"].encode()) <= module.MESSAGE_LIMIT

@@ -1,0 +1,82 @@
+"""Objects with just enough in them to be seen."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from spacelift_aws.api.run import Run
+from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
+from spacelift_aws.controllers.run.ports import OrphanKey
+from spacelift_aws.names import ANNOTATION_RUN, LABEL_EXECUTOR, LABEL_RUN_ID, child_name
+from spacelift_aws.runtime.health import Health
+from spacelift_aws.runtime.router import EventRouter, WorkKey
+from spacelift_aws.runtime.store import Stores
+
+CREATED = "2026-01-02T03:04:05Z"
+
+
+def run_body(name: str = "plan", uid: str = "uid-1", version: int = 1, **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "team",
+            "uid": uid,
+            "resourceVersion": str(version),
+            "generation": 1,
+            "creationTimestamp": CREATED,
+        },
+        "spec": {"integrationRef": {"name": "prod"}, "template": {"spec": {"containers": [{"name": "main"}]}}},
+        "status": status,
+    }
+
+
+def pod_body(run: Run, uid: str = "pod-1", version: int = 1, name: str | None = None, **status: Any) -> dict[str, Any]:
+    identifier = Stores.run_id(run)
+    return {
+        "metadata": {
+            "name": name or child_name(identifier),
+            "namespace": "team",
+            "uid": uid,
+            "resourceVersion": str(version),
+            "creationTimestamp": CREATED,
+            "labels": {LABEL_RUN_ID: identifier, LABEL_EXECUTOR: "controller"},
+            "annotations": {ANNOTATION_RUN: run.metadata.name},
+            "ownerReferences": [{"uid": run.metadata.uid, "controller": True}],
+        },
+        "spec": {"containers": [{"name": "main"}]},
+        "status": status,
+    }
+
+
+@dataclass
+class Sight:
+    """A router, its stores, and what it has put into the queue."""
+
+    stores: Stores = field(default_factory=Stores)
+    queued: list[WorkKey] = field(default_factory=list)
+    health: Health = field(default_factory=Health)
+
+    def __post_init__(self) -> None:
+        self.router = EventRouter(self.stores, "controller", self.queued.append)
+        self.router.on_lost_run(lambda run: OrphanKey("team", Stores.run_id(run), run.metadata.name))
+
+    def take(self) -> list[WorkKey]:
+        """What was queued since the last look."""
+        taken = list(self.queued)
+        self.queued.clear()
+        return taken
+
+    def run(self, **parts: Any) -> Run:
+        return Run.model_validate(run_body(**parts))
+
+    def pod(self, run: Run, **parts: Any) -> Pod:
+        return parse_pod(pod_body(run, **parts))
+
+    def body(self, **parts: Any) -> dict[str, Any]:
+        return run_body(**parts)
+
+
+@pytest.fixture
+def sight() -> Sight:
+    return Sight()

@@ -1,0 +1,139 @@
+"""Lists tell what watches did not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from spacelift_aws.kube.errors import KubeError, Unanswered
+from spacelift_aws.kube.resources import RUNS, Resource
+from spacelift_aws.runtime.controller import kinds
+from spacelift_aws.runtime.kopf_adapter import relist as module
+from spacelift_aws.runtime.kopf_adapter.relist import Relister
+
+
+class FakeKube:
+    """Lists Runs, two a page; other kinds are empty."""
+
+    def __init__(self) -> None:
+        self.runs: list[dict[str, Any]] = []
+        self.version = 10
+        self.lists = 0
+        self.fails: list[KubeError] = []
+        self.known = True
+
+    async def pages(
+        self, resource: Resource, *, namespace: str | None = None, label_selector: str | None = None
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+        if resource is not RUNS:
+            yield [], str(self.version)
+            return
+        self.lists += 1
+        for start in range(0, max(len(self.runs), 1), 2):
+            yield self.runs[start : start + 2], str(self.version)
+            if self.fails:
+                raise self.fails.pop()
+
+    async def served(self, resource: Resource) -> bool:
+        if self.fails:
+            raise self.fails.pop()
+        known, self.known = self.known, True
+        return known
+
+
+@pytest.fixture
+def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
+    monkeypatch.setattr(module, "RETRY", 0.001)
+    return FakeKube()
+
+
+def relister(sight: Any, kube: FakeKube, every: float = 3600) -> Relister:
+    seen = kinds(sight.router, sight.stores, namespaces_too=True)
+    return Relister(kube, seen, (), timedelta(seconds=every), sight.health)  # type: ignore[arg-type]
+
+
+async def test_what_vanished_is_lost_and_what_came_later_is_not(sight: Any, kube: FakeKube) -> None:
+    for name, version in (("gone", 3), ("later", 11)):
+        sight.router.saw_run(sight.run(name=name, uid=name, version=version))
+    kube.runs = [sight.body(name=f"listed-{n}", uid=f"listed-{n}", version=n) for n in range(1, 6)]
+    await relister(sight, kube).first()
+    names = {key[1] for key, _ in sight.stores.runs.items()}
+    assert names == {"later", *(f"listed-{n}" for n in range(1, 6))}
+
+
+async def test_half_a_list_loses_nothing(sight: Any, kube: FakeKube) -> None:
+    sight.router.saw_run(sight.run(name="third", uid="uid-3", version=3))
+    kube.runs = [sight.body(name=f"{n}", uid=f"uid-{n}", version=n) for n in range(1, 4)]
+    kube.fails = [Unanswered("in the middle")]
+    await relister(sight, kube).first()
+    assert kube.lists == 2
+    assert sight.stores.runs.get(("team", "third")) is not None
+
+
+async def test_an_object_that_cannot_be_read_is_left_alone(
+    sight: Any, kube: FakeKube, caplog: pytest.LogCaptureFixture
+) -> None:
+    kube.runs = [{"metadata": {"name": "odd", "namespace": "team", "uid": "odd"}, "spec": {"word": "confidential"}}]
+    kube.runs.append(sight.body())
+    await relister(sight, kube).first()
+    assert len(sight.stores.runs) == 1
+    assert "team/odd" in caplog.text
+    assert "confidential" not in caplog.text
+
+
+async def test_a_list_of_kopfs_leads_to_one_of_ours(sight: Any, kube: FakeKube) -> None:
+    made = relister(sight, kube)
+    running = asyncio.create_task(made.run())
+    await asyncio.sleep(0.01)
+    assert kube.lists == 0
+    made.heard_list("/api/v1/secrets")
+    made.heard_list(RUNS.path())
+    async with asyncio.timeout(5):
+        while kube.lists < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)
+    assert kube.lists == 1
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_lists_come_again_and_again(sight: Any, kube: FakeKube) -> None:
+    running = asyncio.create_task(relister(sight, kube, every=0.01).run())
+    async with asyncio.timeout(5):
+        while kube.lists < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_nothing_begins_before_all_kinds_are_served(
+    sight: Any, kube: FakeKube, caplog: pytest.LogCaptureFixture
+) -> None:
+    kube.known = False
+    kube.fails = [Unanswered("not up yet")]
+    await relister(sight, kube).until_served()
+    assert "not up yet" in caplog.text
+    assert "apply the CRDs" in caplog.text
+
+
+async def test_who_asks_meanwhile_hears_what_is_missing(
+    sight: Any, kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str | None] = []
+
+    async def served(resource: Resource) -> bool:
+        said.append(sight.health.why_not_ready())
+        return True
+
+    monkeypatch.setattr(kube, "served", served)
+    await relister(sight, kube).until_served()
+    assert said == [
+        f"waiting for the definition of {kind}" for kind in ("namespaces", "awsintegrations", "runs", "pods")
+    ]
+    await relister(sight, kube).first()
+    assert sight.health.why_not_ready() == "waiting for the list of pods"

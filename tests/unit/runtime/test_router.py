@@ -1,0 +1,145 @@
+"""Views of objects come in any order and any number of times: what is remembered, and what is queued."""
+
+from typing import Any
+
+import pytest
+
+from spacelift_aws.controllers.run.ports import OrphanKey
+from spacelift_aws.names import child_name
+from spacelift_aws.runtime import store as cache_module
+from spacelift_aws.runtime.router import RunKey
+from spacelift_aws.runtime.store import Store, Stores, version_of
+
+PLAN = RunKey("team", "plan")
+
+
+def test_an_older_view_never_replaces_a_newer_one(sight: Any) -> None:
+    sight.router.saw_run(sight.run(version=5, phase="Running"))
+    assert sight.take() == [PLAN]
+    sight.router.saw_run(sight.run(version=4))
+    sight.router.saw_run(sight.run(version=5))
+    assert sight.take() == []
+    assert sight.router.run(("team", "plan")).status.phase == "Running"
+
+
+def test_what_was_deleted_does_not_come_back(sight: Any) -> None:
+    run = sight.run(version=5)
+    sight.router.saw_run(run)
+    sight.router.lost_run(run)
+    sight.take()
+    sight.router.saw_run(sight.run(version=6))
+    assert sight.router.run(("team", "plan")) is None
+    assert sight.take() == []
+
+
+def test_a_deletion_is_told_once(sight: Any) -> None:
+    run = sight.run()
+    sight.router.saw_run(run)
+    sight.take()
+    sight.router.lost_run(run)
+    sight.router.lost_run(run)
+    assert sight.take() == [OrphanKey("team", Stores.run_id(run), "plan")]
+
+
+def test_a_late_deletion_does_not_take_the_next_of_its_name(sight: Any) -> None:
+    first, second = sight.run(uid="uid-1", version=1), sight.run(uid="uid-2", version=9)
+    sight.router.saw_run(first)
+    sight.router.saw_run(second)
+    sight.take()
+    sight.router.lost_run(first)
+    assert sight.router.run(("team", "plan")) is second
+    assert sight.take() == []
+
+
+def test_a_run_made_anew_leaves_what_the_first_one_left(sight: Any) -> None:
+    first, second = sight.run(uid="uid-1", version=1), sight.run(uid="uid-2", version=9)
+    sight.router.saw_run(first)
+    sight.take()
+    sight.router.saw_run(second)
+    assert sight.take() == [OrphanKey("team", Stores.run_id(first), "plan"), PLAN]
+    sight.router.saw_run(first)
+    assert sight.router.run(("team", "plan")) is second
+
+
+def test_a_pod_leads_to_its_run(sight: Any) -> None:
+    run = sight.run()
+    sight.router.saw_run(run)
+    sight.take()
+    sight.router.saw_pod(sight.pod(run))
+    assert sight.take() == [PLAN]
+    assert sight.router.pod_of(run).uid == "pod-1"
+
+
+def test_a_pod_without_a_run_leads_to_what_is_left(sight: Any) -> None:
+    run = sight.run()
+    sight.router.saw_pod(sight.pod(run))
+    assert sight.take() == [OrphanKey("team", Stores.run_id(run), "plan")]
+
+
+def test_a_finished_pod_without_a_run_and_with_dead_credentials_leads_nowhere(sight: Any) -> None:
+    sight.router.saw_pod(sight.pod(sight.run(), phase="Succeeded"))
+    assert sight.take() == []
+
+
+def test_the_last_view_of_a_pod_stays_while_its_run_does(sight: Any) -> None:
+    run = sight.run()
+    sight.router.saw_run(run)
+    sight.router.saw_pod(sight.pod(run))
+    sight.router.lost_pod(sight.pod(run, version=7, phase="Succeeded"))
+    last = sight.router.pod_of(run)
+    assert (last.gone, last.phase) == (True, "Succeeded")
+    sight.router.saw_pod(sight.pod(run, version=6, phase="Running"))
+    assert sight.router.pod_of(run).gone
+    sight.router.lost_run(run)
+    assert sight.router.pod_of(run) is None
+
+
+def test_a_stranger_with_a_runs_label_is_not_its_pod(sight: Any) -> None:
+    run = sight.run()
+    sight.router.saw_run(run)
+    sight.take()
+    stranger = sight.pod(run, name="stranger")
+    sight.router.saw_pod(stranger)
+    assert sight.take() == []
+    sight.router.lost_pod(stranger)
+    assert sight.router.pod_of(run) is None
+    assert sight.router.pod_named("team", Stores.run_id(run)) is None
+
+
+def test_runs_are_found_by_their_integration_while_they_are_there(sight: Any) -> None:
+    run = sight.run()
+    sight.router.saw_run(run)
+    sight.take()
+    assert sight.router.awaited(("team", "prod"))
+    sight.router.wake_runs_of(("team", "prod"))
+    assert sight.take() == [PLAN]
+    sight.router.lost_run(run)
+    assert not sight.router.awaited(("team", "prod"))
+    assert sight.stores.runs_of(("team", "prod")) == ()
+
+
+def test_only_what_a_list_should_have_shown_is_missing_from_it() -> None:
+    shelf: Store[str] = Store()
+    shelf.put(("team", "old"), "uid-1", 5, "old")
+    shelf.put(("team", "listed"), "uid-2", 5, "listed")
+    shelf.put(("team", "newer"), "uid-3", 11, "newer")
+    assert shelf.missing_from({"uid-2"}, 10) == [(("team", "old"), "old")]
+
+
+def test_tombstones_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "TOMBSTONES", 2)
+    shelf: Store[str] = Store()
+    for number in range(3):
+        shelf.remove(("team", str(number)), f"uid-{number}")
+    assert shelf.put(("team", "0"), "uid-0", 1, "forgotten by then")
+    assert not shelf.put(("team", "2"), "uid-2", 1, "late echo")
+
+
+@pytest.mark.parametrize(("text", "version"), [("17", 17), ("opaque", 0), ("", 0)])
+def test_versions_are_numbers(text: str, version: int) -> None:
+    assert version_of(text) == version
+
+
+def test_children_are_named_after_the_run(sight: Any) -> None:
+    run = sight.run()
+    assert sight.pod(run).name == child_name(Stores.run_id(run))
