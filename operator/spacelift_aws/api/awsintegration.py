@@ -133,6 +133,80 @@ class SessionPolicies(Model):
     is allowed. STS takes ten; the tenth is kept for the operator's verification."""
 
 
+TagKey = Annotated[
+    str,
+    length(1, 128),
+    Matches(
+        "^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$",
+        "write letters, digits, spaces and _.:/=+@- only: a session tag's key holds nothing else",
+    ),
+    Cel(
+        "!(self.lowerAscii() in ['run', 'stack', 'space']) && !self.lowerAscii().startsWith('aws:')",
+        "write another key: run, stack and space are the operator's own, and aws: is AWS's",
+    ),
+]
+TagValue = Annotated[
+    str,
+    length(0, 256),
+    Matches(
+        "^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$",
+        "write letters, digits, spaces and _.:/=+@- only: a session tag's value holds nothing else",
+    ),
+]
+LabelKey = Annotated[
+    str,
+    length(1, 317),
+    Matches(
+        r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        "write a label's key, like team or example.com/team",
+    ),
+]
+
+
+class TagSource(Model):
+    """Where a session tag's value comes from."""
+
+    model_config = rules(
+        Cel(
+            "has(self.label) != has(self.requester)",
+            "give exactly one of label and requester: the Run's label of that name, or who created the Run",
+        )
+    )
+
+    label: LabelKey | None = None
+    """The key of a label of the Run, whose value is the word of who created the Run. Without the label the tag is
+    empty."""
+    requester: Literal[True] | None = None
+    """Who created the Run, as in its `status.requestedBy`; empty where the cluster cannot tell."""
+
+
+class SessionTag(Model):
+    """A session tag beyond the operator's own."""
+
+    model_config = rules(
+        Cel(
+            "has(self.value) != has(self.from)",
+            "give exactly one of value and from: a fixed value, or where it comes from",
+        )
+    )
+
+    key: TagKey
+    """The tag's key. AWS does not tell capital letters from small ones here."""
+    value: TagValue | None = None
+    """The same value for every session."""
+    from_: TagSource | None = Field(None, alias="from")
+    """Where the value of each Run's session comes from. Characters that STS would not take become _, and what is longer
+    than 256 characters loses its end."""
+
+
+def _distinct_keys() -> Cel:
+    """STS refuses keys that differ in case only; the list itself refuses equal ones."""
+    return Cel(
+        "self.all(one, self.exists_one(other, other.key.lowerAscii() == one.key.lowerAscii()))",
+        "give each key once: to AWS, keys that differ in capital letters only are the same",
+    )
+
+
 class AwsIntegrationSpec(SessionPolicies):
     """Which role is assumed, how, and for whom."""
 
@@ -142,6 +216,11 @@ class AwsIntegrationSpec(SessionPolicies):
             "remove externalId: without generateCredentialsInWorker the operator decides the external ID, "
             "see status.externalId",
             ".externalId",
+        ),
+        Cel(
+            "!has(self.tags) || size(self.tags) == 0 || self.tagAssumeRole",
+            "set tagAssumeRole to true, or remove tags: without it sessions carry no tags",
+            ".tags",
         ),
         Cel(
             "!self.generateCredentialsInWorker || self.allowedNamespaces.from == 'Same'",
@@ -185,6 +264,9 @@ class AwsIntegrationSpec(SessionPolicies):
     tag_assume_role: bool = False
     """Whether every session carries the tags `run`, `stack` and `space` (the Run's namespace), for use in policies and
     cost reports. The trust policy and the operator's own policy must then allow `sts:TagSession`."""
+    tags: Annotated[tuple[SessionTag, ...], map_by("key", 20), _distinct_keys()] | None = None
+    """Further tags of every session: fixed ones, from a label of the Run, or who created the Run. Only with
+    `tagAssumeRole`. CloudTrail and cost reports then name the person, the team or the pipeline."""
     allowed_stacks: Annotated[tuple[Stack, ...], set_of(1, 256)] | None = None
     """The values of `spec.stack` that Runs may carry. By default any, and the session tag `stack` is then only the
     word of who created the Run."""

@@ -47,6 +47,10 @@ class MaskLogs(StrEnum):
     NEVER = "Never"
 
 
+REQUESTER_LIMIT = 1024
+"""Characters of a user's name that are kept."""
+
+
 class Phase(StrEnum):
     """Where a Run stands; only forwards."""
 
@@ -193,6 +197,9 @@ class RunStatus(Status):
     by then."""
     run_id: Annotated[str, length(0, 26)] | None = None
     """The run's ID, a ULID. It is the role session's name, so CloudTrail shows it with all that the run did."""
+    requested_by: Annotated[str, length(0, REQUESTER_LIMIT)] | None = None
+    """Who created the Run, by the name that the API server knows them under. Absent where the cluster cannot tell:
+    before Kubernetes 1.36, and without the chart's admission policies."""
     pod_name: Annotated[str, length(0, 253)] | None = None
     """The name of the run's pod."""
     secret_name: Annotated[str, length(0, 253)] | None = None
@@ -230,6 +237,7 @@ class Run(Model):
             Column("Run ID", ".status.runId", "Its ID, also the role session's name"),
             # Not `date`: that prints an age, and a moment to come as "<invalid>".
             Column("Expires", ".status.credentialsExpireAt", "When its credentials end"),
+            Column("Requested by", ".status.requestedBy", "Who created it", wide=True),
             Column("Age", ".metadata.creationTimestamp", "How long ago it was created", "date"),
         ),
         selectable=(".status.runId", ".status.phase", ".spec.integrationRef.name"),

@@ -23,7 +23,7 @@ from spacelift_aws.api import GROUP, VERSION
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.meta import Model, format_duration
 from spacelift_aws.api.run import Run
-from spacelift_aws.api.schema.markers import VALIDATIONS, Kind
+from spacelift_aws.api.schema.markers import VALIDATIONS, Column, Kind
 
 CATEGORY = "spacelift"
 KINDS: tuple[type[AwsIntegration] | type[Run], ...] = (AwsIntegration, Run)
@@ -130,14 +130,16 @@ def _version(kind: Kind, schema: Mapping[str, Any]) -> dict[str, Any]:
         "served": True,
         "storage": True,
         "subresources": {"status": {}},
-        "additionalPrinterColumns": [
-            {"name": column.name, "type": column.type, "description": column.description, "jsonPath": column.path}
-            for column in kind.columns
-        ],
+        "additionalPrinterColumns": [_column(column) for column in kind.columns],
     }
     if kind.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
     return version | {"schema": {"openAPIV3Schema": schema}}
+
+
+def _column(column: Column) -> dict[str, Any]:
+    shown = {"name": column.name, "type": column.type, "description": column.description, "jsonPath": column.path}
+    return {**shown, "priority": 1} if column.wide else shown
 
 
 def _inlined(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,6 +129,8 @@ class Column:
     path: str
     description: str
     type: str = "string"
+    wide: bool = False
+    """Shown with `-o wide` only."""
 
 
 @dataclass(frozen=True, slots=True)

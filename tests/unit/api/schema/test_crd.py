@@ -78,7 +78,7 @@ def test_a_file_is_small_enough_for_client_side_apply_and_has_no_aliases(name: s
     ("model", "plural", "short_name", "columns"),
     [
         (AwsIntegration, "awsintegrations", "awsint", ["Role", "Ready", "Reason", "Verified", "Age"]),
-        (Run, "runs", "awsrun", ["Type", "Phase", "Integration", "Run ID", "Expires", "Age"]),
+        (Run, "runs", "awsrun", ["Type", "Phase", "Integration", "Run ID", "Expires", "Requested by", "Age"]),
     ],
 )
 def test_a_kind_is_named_and_printed_as_documented(
