@@ -181,6 +181,15 @@ def test_an_integration_is_refused_with_what_to_write_instead(api: Api, spec: di
         {"durationSeconds": 900, "tagAssumeRole": True, "sourceIdentity": True},
         {"durationSeconds": 43200, "allowedStacks": ["Überall läuft's nicht".replace("'", ""), "a/b:c=d+e@f-g.h_1"]},
         {"sessionPolicy": '\n{"Version": "2012-10-17", "Statement": []}\n', "sessionPolicyArns": [READ_ONLY]},
+        {
+            "tagAssumeRole": True,
+            "tags": [
+                {"key": "cost center", "value": ""},
+                {"key": "Pipeline", "from": {"label": "example.com/pipeline"}},
+                {"key": "who", "from": {"requester": True}},
+            ],
+        },
+        {"tags": []},
         {"proposed": {}},
         {"proposed": {"sessionPolicyArns": [READ_ONLY]}},
         {"allowedNamespaces": {"from": "All"}, "verifyEvery": "0s"},
