@@ -75,7 +75,7 @@ class Issuing:
             self._view.orphaned(OrphanKey.of(seen.run))
 
     async def _put_secret(self, seen: Observed, body: Object) -> bool:
-        """Create the Secret. One that is there may be a orphan, a rival's or forged: it is replaced unread.
+        """Create the Secret. One that is there may be an orphan, a rival's or forged: it is replaced unread.
 
         One of our own makes way first. A pod that has it mounted keeps what it had until the new one has come.
         """

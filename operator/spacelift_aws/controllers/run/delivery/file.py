@@ -126,7 +126,7 @@ def _mounts_refused(place: str, mounts: Any) -> Iterator[str]:
         if isinstance(path, str) and _meet(path):
             yield (
                 f"{place}.volumeMounts[{index}]: {path} is at, above or below {MOUNT_PATH}, where the run's "
-                "credentials are mounted with `delivery: File`; mount it is_foreign."
+                "credentials are mounted with `delivery: File`; mount it elsewhere."
             )
 
 

@@ -151,7 +151,7 @@ def add_to(pod: dict[str, Any], spec: RunSpec, masking: Masking, helper_image: s
     # First, because any init container of the template may hold credentials too.
     pod["initContainers"] = [_init_container(helper_image), *(pod.get("initContainers") or ())]
     # Three times what the helper needs; what lies there counts as memory of the init container.
-    volume = {"name": VOLUME, "emptyDir": {"medium": "Progress", "sizeLimit": "8Mi"}}
+    volume = {"name": VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}}
     pod["volumes"] = [*(pod.get("volumes") or ()), volume]
     files = ["--files", file.MOUNT_PATH] if spec.delivery is Delivery.FILE else []
     for container in _containers(pod):
@@ -203,7 +203,7 @@ def refusals(pod: Mapping[str, Any], credentialed: Iterable[tuple[str, Mapping[s
             if isinstance(path, str) and _is_at_ours(path):
                 yield (
                     f"{place}.volumeMounts[{index}]: {path} is where the helper that masks logs is mounted; mount it "
-                    "is_foreign."
+                    "elsewhere."
                 )
 
 
