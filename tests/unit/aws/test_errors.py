@@ -41,7 +41,7 @@ def answer(code: str, message: str, status: int = 403, operation: str = "AssumeR
         pytest.param(
             answer("AccessDenied", USER + "sts:AssumeRole on resource: arn:aws:iam::123456789012:role/sts:TagSession"),
             Failure.ACCESS_DENIED,
-            id="an action's name is_foreign in the message is no action",
+            id="an action's name elsewhere in the message is no action",
         ),
         pytest.param(
             answer(

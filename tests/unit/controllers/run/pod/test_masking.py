@@ -64,8 +64,8 @@ ARM = {"nodeSelector": {"kubernetes.io/arch": "arm64", "kubernetes.io/os": "linu
     [
         ("a command", one()),
         ("what is not ours to judge", one(command=["$(SHELL)"], args=[1])),
-        ("a terminal is_foreign", {"containers": [container(), container("other", tty=True)]}),
-        ("no command is_foreign", {"containers": [container(), bare("other")]}),
+        ("a terminal elsewhere", {"containers": [container(), container("other", tty=True)]}),
+        ("no command elsewhere", {"containers": [container(), bare("other")]}),
         ("nodes that it is built for", {**one(), **ARM}),
         ("one of two kinds of nodes", {**one(), "affinity": nodes([expression("In", "s390x", "arm64")])}),
         ("one of two terms", {**one(), "affinity": nodes([expression("In", "s390x")], [expression("In", "amd64")])}),
@@ -141,7 +141,7 @@ def test_the_pod(kit: Any) -> None:
     assert (helper["name"], helper["image"]) == (INIT_CONTAINER, IMAGE)
     assert not {"env", "envFrom", "args"} & set(helper), "no credentials, and nothing else of the run's"
     assert helper["resources"]["limits"] == helper["resources"]["requests"] == {"cpu": "100m", "memory": "32Mi"}
-    assert spec["volumes"] == [{"name": VOLUME, "emptyDir": {"medium": "Progress", "sizeLimit": "8Mi"}}]
+    assert spec["volumes"] == [{"name": VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}}]
     [main] = spec["containers"]
     assert main["command"] == [HELPER, "--", "terraform", "plan"]
     assert main["args"] == ["-input=false"]
