@@ -21,6 +21,8 @@ READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 PLURALS = {"AwsIntegration": AWSINTEGRATIONS, "Run": RUNS}
 MERGE = "application/merge-patch+json"
 POD = {"containers": [{"name": "main", "image": "busybox", "command": ["true"]}]}
+UNSEEN = {"phase": "Queued", "observedGeneration": -1}
+"""A Run's status before the operator has looked at it."""
 RUN = {"integrationRef": {"name": "prod"}, "template": {"spec": POD}}
 
 
@@ -245,6 +247,12 @@ def test_kubectl_shows_a_refusal_and_refuses_unknown_fields_by_itself(api: Api) 
         ({"credentialsFor": ["main", "main"]}, "Duplicate value"),
         ({"delivery": "Volume"}, 'supported values: "Environment", "File"'),
         ({"maskLogs": "Yes"}, 'supported values: "Auto", "Required", "Never"'),
+        ({"profiles": ["prod"]}, "spec.profiles: .*write `delivery: File` or remove profiles"),
+        ({"profiles": ["a b"], "delivery": "File"}, r"spec.profiles\[0\]: .*write a profile's name"),
+        ({"profiles": ["default"], "delivery": "File"}, r"spec.profiles\[0\]: .*remove `default`"),
+        ({"successExitCodes": []}, "at least 1 items"),
+        ({"successExitCodes": [0, 0]}, "Duplicate value"),
+        ({"successExitCodes": ["2"]}, "must be of type integer"),
         ({"startingDeadlineSeconds": 0}, "greater than or equal to 1"),
         ({"ttlSecondsAfterFinished": -1}, "greater than or equal to 0"),
         ({"secretName": "other"}, 'unknown field "spec.secretName"'),
@@ -265,6 +273,9 @@ def run(api: Api) -> str:
         integrationRef={"name": "prod", "namespace": "shared"},
         stack="network",
         credentialsFor=["main"],
+        delivery="File",
+        profiles=["prod"],
+        successExitCodes=[0, 2],
         activeDeadlineSeconds=600,
         ttlSecondsAfterFinished=60,
         template={"metadata": {"labels": {"a": "b"}}, "spec": POD | {"aFieldOfTheFuture": {"x": [1]}}},
@@ -286,7 +297,11 @@ def run(api: Api) -> str:
         ("template", {"spec": {"containers": [{"name": "main", "image": "busybox", "args": ["true"]}]}}),
         ("credentialsFor", ["other"]),
         ("credentialsFor", None),
-        ("delivery", "File"),
+        ("delivery", "Environment"),
+        ("profiles", ["prod", "test"]),
+        ("profiles", None),
+        ("successExitCodes", [0]),
+        ("successExitCodes", None),
         ("maskLogs", "Never"),
         ("startingDeadlineSeconds", 60),
         ("activeDeadlineSeconds", 601),
@@ -301,8 +316,13 @@ def test_a_spec_is_immutable(api: Api, run: str, field: str, value: object) -> N
 
 
 def test_an_optional_field_cannot_be_added_later(api: Api) -> None:
-    bare = api.run()
-    for field, value in (("stack", "late"), ("credentialsFor", ["main"]), ("activeDeadlineSeconds", 60)):
+    bare = api.run(delivery="File")
+    for field, value in (
+        ("stack", "late"),
+        ("credentialsFor", ["main"]),
+        ("activeDeadlineSeconds", 60),
+        ("profiles", ["prod"]),
+    ):
         with pytest.raises(Refused, match=f"{field} is immutable"):
             api.patch(bare, {field: value})
 
@@ -331,7 +351,7 @@ def test_a_template_that_is_no_pod_is_stored_and_left_to_the_operator(api: Api) 
 
 def test_a_run_is_queued_before_anybody_wrote_its_status(api: Api) -> None:
     name = api.run()
-    assert api.get("Run", name)["status"] == {"phase": "Queued"}
+    assert api.get("Run", name)["status"] == UNSEEN
     assert name in api.names("status.phase=Queued")
     assert name not in api.names("status.phase=Running")
     assert name in api.kubectl("get", "awsrun", "--field-selector=status.phase=Queued")
@@ -339,7 +359,12 @@ def test_a_run_is_queued_before_anybody_wrote_its_status(api: Api) -> None:
 
 def test_a_status_given_at_creation_is_not_believed(api: Api) -> None:
     name = api.create("Run", RUN, status={"phase": "Finished", "runId": "another"})
-    assert api.get("Run", name)["status"] == {"phase": "Queued"}
+    assert api.get("Run", name)["status"] == UNSEEN
+
+
+def test_an_integration_is_known_to_be_unseen(api: Api) -> None:
+    """-1 is no object's generation: who waits for the status to be about the object as it is does not pass too soon."""
+    assert api.get("AwsIntegration", api.integration())["status"] == {"observedGeneration": -1}
 
 
 @pytest.mark.parametrize("before", [Phase.PREPARING, Phase.RUNNING, Phase.FINISHED, Phase.FAILED, Phase.STOPPED])

@@ -403,6 +403,6 @@ class AwsIntegration(Model):
     metadata: ObjectMeta
     spec: AwsIntegrationSpec = AwsIntegrationSpec()
     """Which role is assumed, how, and for whom."""
-    status: AwsIntegrationStatus = Field(default_factory=AwsIntegrationStatus)
+    status: AwsIntegrationStatus = AwsIntegrationStatus()
     """What the operator found out about the role, and what is needed to set it up. For people only: the operator
     computes each value anew and never relies on what stands here."""

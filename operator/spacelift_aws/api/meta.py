@@ -166,8 +166,8 @@ class Condition(Model):
 class Status(Model):
     """The part of a status that both kinds have."""
 
-    observed_generation: Annotated[int, at_least(0)] | None = None
-    """The `metadata.generation` that this status is about."""
+    observed_generation: Annotated[int, at_least(-1)] = -1
+    """The `metadata.generation` that this status is about; -1 until the operator has looked at the object."""
     conditions: Annotated[tuple[Condition, ...], map_by("type", 16)] = ()
     """What holds and what does not, one entry for each aspect; `kubectl wait --for=condition=…` reads them."""
 

@@ -12,6 +12,8 @@ class ConditionType(StrEnum):
     LOGS_MASKED = "LogsMasked"
     COMPLETE = "Complete"
     SUCCEEDED = "Succeeded"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
 
 
 class TrustVerifiedReason(StrEnum):
@@ -84,8 +86,12 @@ class SucceededReason(StrEnum):
     EVICTED = "Evicted"
     NODE_LOST = "NodeLost"
     POD_DELETED = "PodDeleted"
+    RESULT_UNKNOWN = "ResultUnknown"
+    """The pod is gone, and nobody saw how it ended."""
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     STARTING_DEADLINE_EXCEEDED = "StartingDeadlineExceeded"
     TEMPLATE_REFUSED = "TemplateRefused"
     ACCESS_DENIED = "AccessDenied"
     STOPPED = "Stopped"
+    RESTORED = "Restored"
+    """The Run bears the mark of an earlier life: a backup brought it back, or a copy was made."""

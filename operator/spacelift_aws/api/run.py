@@ -13,6 +13,7 @@ from spacelift_aws.api.schema.markers import (
     Cel,
     Column,
     Kind,
+    Matches,
     anything,
     between,
     entries,
@@ -20,6 +21,16 @@ from spacelift_aws.api.schema.markers import (
     rules,
     set_of,
 )
+
+ProfileName = Annotated[
+    str,
+    length(1, 64),
+    Matches(
+        "^[A-Za-z0-9_.@+-]+$",
+        "write a profile's name: letters, digits and _.@+- only, as AWS configuration files have them",
+    ),
+    Cel("self != 'default'", "remove `default`: the run's credentials are always those of the default profile"),
+]
 
 
 class RunType(StrEnum):
@@ -104,13 +115,20 @@ class PodTemplate(Model):
 MUTABLE = ("stop", "ttlSecondsAfterFinished")
 
 
-def _frozen(schema: dict[str, Any]) -> None:
-    """One rule for each field of the spec, so that the refusal shows at the field; new fields are immutable at once."""
+def _rules(schema: dict[str, Any]) -> None:
+    """One rule for each immutable field, so that the refusal shows at it; new fields are immutable at once."""
     rules = [
         _immutable(name, always_there=name in schema["required"] or field.get("default") is not None)
         for name, field in schema["properties"].items()
         if name not in MUTABLE
     ]
+    rules.append(
+        Cel(
+            "!has(self.profiles) || self.delivery == 'File'",
+            "write `delivery: File` or remove profiles: variables have no profiles",
+            ".profiles",
+        )
+    )
     rules.append(
         Cel(
             "self.stop || !oldSelf.stop",
@@ -140,7 +158,7 @@ def _ranks() -> str:
 class RunSpec(Model):
     """What to run, as whom, and for how long."""
 
-    model_config = ConfigDict(json_schema_extra=_frozen)
+    model_config = ConfigDict(json_schema_extra=_rules)
 
     integration_ref: IntegrationRef
     """The AwsIntegration whose role the run acts as."""
@@ -164,9 +182,15 @@ class RunSpec(Model):
     mask_logs: MaskLogs = MaskLogs.AUTO
     """Whether secret key and session token are replaced by ***** in what the containers print. Auto: where it can be
     done, and condition LogsMasked tells. Required: a template where it cannot be done is refused. Never: not at all."""
+    profiles: Annotated[tuple[ProfileName, ...], set_of(1, 32)] | None = None
+    """Names of AWS profiles under which the credentials are also found, for programs whose configuration names one
+    (`profile = "prod"` in a Terraform provider or backend). Only with `delivery: File`."""
+    success_exit_codes: Annotated[tuple[Annotated[int, between(-(2**31), INT32)], ...], set_of(1, 64)] = (0,)
+    """Exit codes with which a container has succeeded. `terraform plan -detailed-exitcode` ends with 2 where something
+    is to be changed: write 0 and 2. `status.exitCode` is the code as it was."""
     starting_deadline_seconds: Annotated[int, between(1, INT32)] = 86400
-    """How long the Run may wait for its AwsIntegration or its worker pool, in seconds. One that has waited longer fails
-    instead of starting when nobody expects it."""
+    """How long the Run may wait for its containers to start, in seconds: for its AwsIntegration, its worker pool, an
+    admission webhook or an image. One that has waited longer fails instead of starting when nobody expects it."""
     active_deadline_seconds: Annotated[int, between(1, INT32)] | None = None
     """How long the pod may exist before the run is ended, in seconds, also while no node can take it. By default
     without limit."""

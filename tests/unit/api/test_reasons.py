@@ -8,7 +8,7 @@ import pytest
 from spacelift_aws.api import reasons
 
 WORDS = {
-    reasons.ConditionType: "TrustVerified Ready CredentialsIssued LogsMasked Complete Succeeded",
+    reasons.ConditionType: "TrustVerified Ready CredentialsIssued LogsMasked Complete Succeeded Reconciling Stalled",
     reasons.TrustVerifiedReason: "Verified RoleNotSet AccessDenied ExternalIdNotRequired OtherExternalIdAccepted "
     "DurationTooLong TagSessionDenied SourceIdentityDenied RegionDisabled InvalidSessionPolicy NoIdentity "
     "NotVerifiable Retrying",
@@ -16,7 +16,7 @@ WORDS = {
     "Retrying WorkerModeIsNamespaced",
     reasons.LogsMaskedReason: "NotAsked NoCommand NoHelper Terminal",
     reasons.SucceededReason: "Finished ContainerFailed OOMKilled Evicted NodeLost PodDeleted DeadlineExceeded "
-    "StartingDeadlineExceeded TemplateRefused AccessDenied Stopped",
+    "StartingDeadlineExceeded TemplateRefused AccessDenied Stopped ResultUnknown Restored",
 }
 
 
