@@ -14,7 +14,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import kopf
@@ -26,7 +26,7 @@ from spacelift_aws.aws.identity import OwnIdentity
 from spacelift_aws.aws.sts import Sts, StsSettings
 from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings
 from spacelift_aws.controllers.awsintegration.history import Schedule
-from spacelift_aws.controllers.run.controller import Executor
+from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.run.state import Limits
 from spacelift_aws.kube.client import Kube
@@ -41,7 +41,7 @@ from spacelift_aws.runtime.health import Health, HealthServer
 from spacelift_aws.runtime.kopf_adapter import handlers
 from spacelift_aws.runtime.kopf_adapter.relist import Relister
 from spacelift_aws.runtime.namespaces import NamespaceAccess, divide, until_one_is_permitted
-from spacelift_aws.runtime.role import Role, RoleContext
+from spacelift_aws.runtime.role import Role
 from spacelift_aws.runtime.router import EventRouter, IntegrationKey, RunKey, WorkKey
 from spacelift_aws.runtime.store import Stores
 from spacelift_aws.runtime.workqueue import WorkQueue
@@ -75,14 +75,13 @@ async def _run(settings: Settings, role: Role, health: Health) -> None:
     before = asyncio.all_tasks()
     configuration = await asyncio.to_thread(load_configuration)
     namespaces = await _namespaces(role, health, configuration)
-    role = replace(role, namespaces=namespaces.watched)
-    process = Process(settings, role, health, configuration, namespaces.left_alone)
+    process = Process(settings, role, health, configuration, namespaces)
     tasks = await kopf.spawn_tasks(
         registry=handlers.registry_for(process, process.kinds),
         settings=handlers.settings(),
         stop_flag=process.ending,
-        clusterwide=not role.namespaces,
-        namespaces=role.namespaces,
+        clusterwide=not namespaces.watched,
+        namespaces=namespaces.watched,
         standalone=True,
     )
     # In place of Kopf's own handlers, which do not tell us that the end was asked for.
@@ -136,13 +135,13 @@ class Process:
         role: Role,
         health: Health,
         configuration: client.Configuration,
-        left_alone: tuple[str, ...] = (),
+        namespaces: NamespaceAccess,
     ) -> None:
-        """`left_alone`: namespaces that are to be watched as soon as they can be."""
         self._settings = settings
         self._role = role
         self._health = health
-        self._left_alone = left_alone
+        self._namespaces = namespaces.watched
+        self._left_alone = namespaces.left_alone
         self._first_login: Connection | None = self._connect(configuration)
         # Of the replicas only the one that holds the Lease may write anything but the Lease.
         self._bare_kube = Kube()
@@ -153,8 +152,8 @@ class Process:
         self._stores = Stores()
         self._queue: WorkQueue[WorkKey] = WorkQueue(self._handle)
         self._router = EventRouter(self._stores, role.executor, self._queue.add)
-        self.kinds = kinds(self._router, self._stores, namespaces_too=not role.namespaces)
-        self._relister = Relister(self._kube, self.kinds, role.namespaces, settings.relist_every, health)
+        self.kinds = kinds(self._router, self._stores, namespaces_too=not self._namespaces)
+        self._relister = Relister(self._kube, self.kinds, self._namespaces, settings.relist_every, health)
         self._tasks: list[asyncio.Task[None]] = []
         self._parts: _Parts | None = None
         self.ending = asyncio.Event()
@@ -213,7 +212,7 @@ class Process:
     async def _work(self) -> None:
         """Decide nothing before everything is listed: what is not seen yet would pass for gone."""
         installation = self._settings.installation or await self._ask("the UID of kube-system", self._cluster_uid)
-        account = await self._ask("our own name", self._bare_kube.whoami) if self._role.namespaces else ""
+        account = await self._ask("our own name", self._bare_kube.whoami) if self._role.pool else ""
         self._parts = parts = self._make_parts(installation, account)
         self._router.on_lost_run(parts.executor.orphan_of)
         await self._relister.first()
@@ -227,8 +226,9 @@ class Process:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._relister.run())
             group.create_task(self._act(parts.executor))
-            if self._role.background is not None:
-                group.create_task(self._role.background(self._kube, self._look_at_all_runs))
+            background = self._role.background(self._kube, self._look_at_all_runs)
+            if background is not None:
+                group.create_task(background)
             if self._left_alone:
                 group.create_task(self._end_when_there_is_more_to_watch())
 
@@ -252,7 +252,7 @@ class Process:
         self.end()
 
     def _connect(self, configuration: client.Configuration) -> Connection:
-        return connect(configuration, self._heard_list, self._heard_ask, watches=KINDS * len(self._role.namespaces))
+        return connect(configuration, self._heard_list, self._heard_ask, watches=KINDS * len(self._namespaces))
 
     def _use(self, connection: Connection) -> None:
         self._kube.use(connection)
@@ -287,7 +287,6 @@ class Process:
     def _make_parts(self, installation: str, account: str) -> _Parts:
         settings = self._settings
         sts = Sts(home_region=settings.region, settings=_sts_settings(settings))
-        side = self._role.side(installation)
         integrations = IntegrationReconciler(
             view=self._router,
             kube=self._kube,
@@ -299,28 +298,21 @@ class Process:
                 suggested_policies=settings.suggested_policies,
                 schedule=_schedule(settings),
             ),
-            side=side,
+            role=self._role,
             clock=_now,
             wake=lambda key: self._queue.add(IntegrationKey(*key)),
             on_verdict=self._router.wake_runs_of,
             is_awaited=self._router.awaited,
         )
         executor = Executor(
-            name=self._role.executor,
+            role=self._role,
             view=self._router,
-            policy=self._role.policy(
-                RoleContext(self._stores, integrations, installation, sts.home_region, account, self._role.namespaces)
-            ),
+            trust=integrations,
             kube=self._kube,
             sts=sts,
             recorder=self._recorder,
-            limits=Limits(
-                creation_in_doubt=settings.creation_in_doubt,
-                denied=settings.denied_for,
-                renew_after=settings.renew_after,
-            ),
+            settings=_executor_settings(settings, installation, self._namespaces, sts.home_region, account),
             clock=_now,
-            helper_image=settings.helper_image or None,
         )
         return _Parts(sts, integrations, executor)
 
@@ -373,6 +365,15 @@ def _schedule(settings: Settings) -> Schedule:
         last_fast_delay=settings.retry_last,
         slow_delay=settings.retry_slowly,
     )
+
+
+def _executor_settings(
+    settings: Settings, installation: str, namespaces: tuple[str, ...], home_region: str | None, account: str
+) -> ExecutorSettings:
+    limits = Limits(
+        creation_in_doubt=settings.creation_in_doubt, denied=settings.denied_for, renew_after=settings.renew_after
+    )
+    return ExecutorSettings(installation, namespaces, home_region, account, limits, settings.helper_image or None)
 
 
 def _now() -> datetime:

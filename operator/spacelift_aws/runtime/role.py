@@ -1,37 +1,17 @@
-"""All in which the controller and a worker differ."""
+"""What a process is there for: all in which the controller and a worker differ, in one object.
+
+A role knows only what is configured. It is asked about objects and answers from them alone, so that whoever asks
+can be tested with a role of a few lines.
+"""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from spacelift_aws.api.awsintegration import AwsIntegration
-from spacelift_aws.controllers.awsintegration.side import Side
-from spacelift_aws.controllers.run.ports import Policy
+from spacelift_aws.api.run import Run
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.runtime.store import ObjectKey, Stores
-
-
-class Trust(Protocol):
-    """What this process knows of the integrations' trust."""
-
-    def may_issue(self, integration: AwsIntegration) -> bool: ...
-    def await_verdict(self, key: ObjectKey) -> None: ...
-    def why_not(self, integration: AwsIntegration) -> str: ...
-    def request(self, key: ObjectKey) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RoleContext:
-    """What a policy decides by."""
-
-    stores: Stores
-    trust: Trust
-    installation: str
-    home_region: str | None
-    account: str
-    """The user that the API server takes this process for; asked only where it acts in given namespaces."""
-    namespaces: tuple[str, ...]
-    """Where it watches; empty: everywhere, and only then namespaces' labels are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +22,72 @@ class LeaseName:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
-    """What a process is there for."""
+class MadePod(Protocol):
+    """A Run's pod, as far as ownership depends on it."""
 
-    component: str
-    """Its name on Events and in logs."""
-    executor: str
-    """Its name on the pods that it makes."""
-    namespaces: tuple[str, ...]
-    """Where it watches, lists and acts; empty: everywhere."""
-    side: Callable[[str], Side]
-    """Which integrations it verifies and where it reports; made from the installation's name."""
-    policy: Callable[[RoleContext], Policy]
-    """Which Runs it executes."""
-    lease: LeaseName | None = None
-    """Without one it acts at once."""
-    background: Callable[[Kube, Callable[[], None]], Coroutine[None, None, None]] | None = None
-    """What else runs for as long as the process does; it is given the API and a way to have all Runs looked at."""
+    @property
+    def executor(self) -> str:
+        """Who made it."""
+        ...
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is only remembered."""
+        ...
+
+
+class Role(Protocol):
+    """The controller, or the worker of one pool."""
+
+    @property
+    def component(self) -> str:
+        """Its name on Events and in logs."""
+        ...
+
+    @property
+    def executor(self) -> str:
+        """Its name on the pods that it makes."""
+        ...
+
+    @property
+    def pool(self) -> str | None:
+        """The pool whose worker this is: its verdicts go into that entry of `status.workers`. None: the controller."""
+        ...
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where it watches, lists and acts; empty: everywhere."""
+        ...
+
+    @property
+    def lease(self) -> LeaseName | None:
+        """Without one it acts at once."""
+        ...
+
+    @property
+    def message_prefix(self) -> str:
+        """Begins every reason for waiting that it gives, so that a reader knows whose word it is."""
+        ...
+
+    def judges(self, integration: AwsIntegration) -> bool:
+        """Whether it asks STS about an integration, and issues on what it was answered."""
+        ...
+
+    def owns(self, run: Run, integration: AwsIntegration | None, pod: MadePod | None) -> bool:
+        """Whether it does anything about a Run. `integration` is the one that the Run names, None where there is none.
+
+        The pod is the Run's own: a pod belongs for good to the executor that made it.
+        """
+        ...
+
+    def is_foreign(self, run: Run, integration: AwsIntegration | None) -> bool:
+        """Whether it is for another executor to issue credentials to a Run without a pod."""
+        ...
+
+    def takeover_grace(self, run: Run, integration: AwsIntegration | None, pod: MadePod | None) -> timedelta:
+        """Grace before it ends a Run that another executor should end. Zero for its own Runs."""
+        ...
+
+    def background(self, kube: Kube, look_at_all_runs: Callable[[], None]) -> Coroutine[None, None, None] | None:
+        """What else runs for as long as the process does."""
+        ...

@@ -3,7 +3,7 @@
 Watches, lists and the answers to our own writes all come through here, in any order and any number of times.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -62,6 +62,10 @@ class EventRouter:
     def integration(self, key: ObjectKey) -> AwsIntegration | None:
         """An AwsIntegration as last seen."""
         return self._stores.integrations.get(key)
+
+    def labels_of(self, namespace: str) -> Mapping[str, str]:
+        """A namespace's labels as last seen."""
+        return self._stores.labels_of(namespace)
 
     def saw_run(self, run: Run) -> None:
         """A Run is there, and this is how it looks."""

@@ -15,17 +15,17 @@ from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
+from spacelift_aws.controllers.awsintegration import by_role, status
 from spacelift_aws.controllers.awsintegration import history as histories
-from spacelift_aws.controllers.awsintegration import status
 from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, next_time
 from spacelift_aws.controllers.awsintegration.probes import Round, ask, unasked
 from spacelift_aws.controllers.awsintegration.question import TrustQuestion
-from spacelift_aws.controllers.awsintegration.side import Side
 from spacelift_aws.controllers.awsintegration.verdict import Evidence, Verdict
 from spacelift_aws.kube.errors import Conflict, NotFound
 from spacelift_aws.kube.events import Regarding
 from spacelift_aws.kube.resources import INTEGRATIONS, Resource
 from spacelift_aws.names import ANNOTATION_VERIFY
+from spacelift_aws.runtime.role import Role
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class IntegrationReconciler:
         sts: TrustSts,
         identity: WhoWeAre,
         settings: IntegrationSettings,
-        side: Side,
+        role: Role,
         clock: Callable[[], datetime],
         wake: Callable[[Key], None],
         on_verdict: Callable[[Key], None],
@@ -125,7 +125,7 @@ class IntegrationReconciler:
         self._sts = sts
         self._identity = identity
         self._settings = settings
-        self._side = side
+        self._role = role
         self._clock = clock
         self._wake = wake
         self._on_verdict = on_verdict
@@ -138,12 +138,12 @@ class IntegrationReconciler:
     async def reconcile(self, key: Key) -> float | None:
         """Bring one integration up to date; answers the seconds after which to look again."""
         integration = self._view.integration(key)
-        if integration is None or not self._side.concerns(integration):
+        if integration is None or not by_role.writes_about(self._role, integration):
             self.forget(key)
             return None
         state = self._state_of(key, integration)
         identity = await self._identity.current()
-        question = self._side.question(integration)
+        question = self._question(integration)
         if question is None:
             had_verdict, state.history = state.history is not None, None
             if had_verdict:
@@ -153,7 +153,7 @@ class IntegrationReconciler:
             integration = self._view.integration(key)
             if integration is None or integration.metadata.uid != state.uid:
                 return 0.0
-            if self._side.question(integration) != question:
+            if self._question(integration) != question:
                 return 0.0
         if not await self._write(key, state, integration, identity):
             return _AFTER_A_CONFLICT
@@ -216,8 +216,11 @@ class IntegrationReconciler:
         state = self._states.get((metadata.namespace, metadata.name))
         if state is None or state.uid != metadata.uid or state.history is None:
             return None
-        question = self._side.question(integration)
+        question = self._question(integration)
         return state.history if state.history.question == question else None
+
+    def _question(self, integration: AwsIntegration) -> TrustQuestion | None:
+        return by_role.question_for(self._role, integration, self._settings.installation)
 
     def _hurry(self, key: Key, integration: AwsIntegration) -> None:
         if integration.spec.role_arn is not None:
@@ -251,7 +254,7 @@ class IntegrationReconciler:
             self._awaited.add(key)
         asked = await self._ask(key, question, identity)
         evidence = Evidence(asked, question, identity, history.principal_id)
-        verdict = self._side.judge(evidence)
+        verdict = by_role.verdict_on(self._role, evidence)
         if verdict.reason == Reason.NO_IDENTITY:
             self._identity.invalidate()
         state.history = histories.fold(history, asked, verdict, identity.principal_id, self._draw)
@@ -264,7 +267,7 @@ class IntegrationReconciler:
     def _history_before(self, state: _State, integration: AwsIntegration, question: TrustQuestion) -> History:
         history = state.history
         if history is None:
-            return self._side.remembered(integration, question)
+            return by_role.remembered(self._role, integration, question, self._settings.installation)
         if history.question != question:
             return History(question, principal_id=history.principal_id)
         return histories.impatient(history) if self._is_asked_for(state, integration) else history
@@ -284,7 +287,7 @@ class IntegrationReconciler:
             self._settings.suggested_policies,
             self._clock(),
         )
-        patch = status_patch(integration.status, self._side.desired_status(known))
+        patch = status_patch(integration.status, by_role.desired_status(self._role, known))
         if patch:
             version = integration.metadata.resource_version
             try:
@@ -294,7 +297,7 @@ class IntegrationReconciler:
             except NotFound:
                 return True
             self._view.saw_integration(AwsIntegration.model_validate(answer))
-        self._announce(state, integration, self._side.displayed_verdict(known))
+        self._announce(state, integration, by_role.displayed_verdict(self._role, known))
         return True
 
     def _announce(self, state: _State, integration: AwsIntegration, verdict: Verdict) -> None:

@@ -1,11 +1,11 @@
-"""Whether a Run may be issued credentials, asked anew at every issue."""
+"""Whether a Run may be issued credentials, asked anew at every issue. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spacelift_aws.api.awsintegration import AwsIntegration, LabelSelector, LabelSelectorRequirement, NamespacesFrom
 from spacelift_aws.api.reasons import CredentialsIssuedReason as Reason
-from spacelift_aws.api.run import Run, RunType
+from spacelift_aws.api.run import Phase, Run, RunType
 from spacelift_aws.aws.sts import AssumeRoleRequest
 from spacelift_aws.controllers.awsintegration.question import session_tags
 from spacelift_aws.controllers.run.state import Authorized, Denied
@@ -13,24 +13,42 @@ from spacelift_aws.controllers.run.state import Authorized, Denied
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What besides the two resources decides: the Run's namespace, the trust as this process knows it, our own ID."""
+    """What besides the two resources decides: who asks, the Run's namespace, the trust as this process knows it."""
 
+    pool: str | None
+    """The pool whose worker asks; None: the controller."""
+    watched: tuple[str, ...]
+    """The namespaces that are looked at; empty: all."""
     namespace_labels: Mapping[str, str] | None
     """None where this process may not look at namespaces."""
-    trusted: bool
+    trusted: bool = False
     """This process has verified the integration as it is now."""
-    why_not: str
+    why_not: str = ""
     """What the last verification said, where `trusted` is False."""
-    external_id: str
+    external_id: str = ""
 
 
-def not_found(run: Run) -> Denied:
-    """There is no integration to ask about."""
-    return Denied(Reason.INTEGRATION_NOT_FOUND, f"There is no AwsIntegration {_reference(run)}.")
+def authorize(run: Run, run_id: str, integration: AwsIntegration | None, known: Circumstances) -> Authorized | Denied:
+    """The request to send to STS, or the first reason why the Run waits."""
+    if integration is None:
+        return _not_found(run, known.watched)
+    refused = (
+        _for_another(run, integration, known.pool)
+        or _namespace_refused(run, integration, known.namespace_labels)
+        or _stack_refused(run, integration)
+        or _type_refused(run, integration)
+    )
+    if refused is not None:
+        return refused
+    if not integration.spec.role_arn or not known.trusted:
+        return Denied(Reason.INTEGRATION_NOT_READY, f"AwsIntegration {_reference(run)} is not ready: {known.why_not}")
+    return Authorized(_request(run, run_id, integration, integration.spec.role_arn, known.external_id))
 
 
-def not_watched(run: Run) -> Denied:
-    """The integration would be in a namespace at which this process does not look."""
+def _not_found(run: Run, watched: tuple[str, ...]) -> Denied:
+    """There is no integration to ask about, or it would be where this process does not look."""
+    if not watched or integration_key(run)[0] in watched:
+        return Denied(Reason.INTEGRATION_NOT_FOUND, f"There is no AwsIntegration {_reference(run)}.")
     return Denied(
         Reason.INTEGRATION_NOT_FOUND,
         f"AwsIntegration {_reference(run)} is in a namespace that is not watched: add it to SPACELIFT_AWS_NAMESPACES, "
@@ -38,20 +56,28 @@ def not_watched(run: Run) -> Denied:
     )
 
 
-def authorize(run: Run, run_id: str, integration: AwsIntegration, circumstances: Circumstances) -> Authorized | Denied:
-    """The request to send to STS, or the first reason why the Run waits."""
-    refused = (
-        _namespace_refused(run, integration, circumstances.namespace_labels)
-        or _stack_refused(run, integration)
-        or _type_refused(run, integration)
-    )
-    if refused is not None:
-        return refused
-    if not integration.spec.role_arn or not circumstances.trusted:
+def _for_another(run: Run, integration: AwsIntegration, pool: str | None) -> Denied | None:
+    """The integration's credentials are for another process to issue."""
+    namespace, name = integration_key(run)
+    if pool is not None:
+        if run.spec.worker_pool == pool:
+            return None
+        # What another pool has begun is ended by this one, but never continued under its identity.
+        verb = "waits for" if run.status.phase is Phase.QUEUED else "was begun by"
+        return Denied(Reason.NO_WORKER, f"Pool `{run.spec.worker_pool}`, which this Run {verb}, is heard of no more.")
+    if not integration.spec.generate_credentials_in_worker:
+        return None
+    if namespace != run.metadata.namespace:
         return Denied(
-            Reason.INTEGRATION_NOT_READY, f"AwsIntegration {_reference(run)} is not ready: {circumstances.why_not}"
+            Reason.WORKER_MODE_IS_NAMESPACED,
+            f"AwsIntegration {namespace}/{name} issues credentials in workers, which serve Runs of its own "
+            "namespace only; create the Run there.",
         )
-    return Authorized(_request(run, run_id, integration, integration.spec.role_arn, circumstances.external_id))
+    return Denied(
+        Reason.NO_WORKER,
+        f"No worker of pool `{run.spec.worker_pool}` has taken this Run; AwsIntegration {name} issues "
+        "credentials in workers only.",
+    )
 
 
 def integration_key(run: Run) -> tuple[str, str]:

@@ -2,12 +2,16 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Delivery, Phase, Run, RunStatus
+from spacelift_aws.controllers.awsintegration.question import external_id_of
 from spacelift_aws.controllers.run import actions, status
+from spacelift_aws.controllers.run.authorization import Circumstances, authorize, integration_key
 from spacelift_aws.controllers.run.credentials.issue import Issuing
 from spacelift_aws.controllers.run.decide import decide
 from spacelift_aws.controllers.run.pod.build import build_pod
@@ -17,7 +21,7 @@ from spacelift_aws.controllers.run.ports import (
     Issuer,
     ObjectKey,
     OrphanKey,
-    Policy,
+    Trust,
     View,
     key_of,
     own_pod,
@@ -37,6 +41,7 @@ from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidd
 from spacelift_aws.kube.events import Recorder, Regarding
 from spacelift_aws.kube.resources import PODS, RUNS
 from spacelift_aws.names import child_name
+from spacelift_aws.runtime.role import Role
 
 log = logging.getLogger(__name__)
 
@@ -44,36 +49,47 @@ STEPS = 12
 """Decisions in a row for one Run; more would mean that two of them contradict each other."""
 
 
-class Executor:
-    """Executes Runs under one identity.
+@dataclass(frozen=True, slots=True)
+class ExecutorSettings:
+    """What is configured, and what was found out at the start."""
 
-    `name` stands on the pods it makes: a pod belongs for good to the executor that made it.
-    """
+    installation: str
+    namespaces: tuple[str, ...] = ()
+    """Where this process looks; empty: everywhere, and only then namespaces' labels are known."""
+    home_region: str | None = None
+    """The region whose STS issues, for integrations that name none."""
+    account: str = ""
+    """A worker's own user, as the API server names it."""
+    limits: Limits = field(default_factory=Limits)
+    helper_image: str | None = None
+
+
+class Executor:
+    """Executes the Runs that are its role's, under one identity."""
 
     def __init__(
         self,
         *,
-        name: str,
+        role: Role,
         view: View,
-        policy: Policy,
+        trust: Trust,
         kube: Kube,
         sts: Issuer,
         recorder: Recorder,
-        limits: Limits,
+        settings: ExecutorSettings,
         clock: Clock,
-        helper_image: str | None = None,
     ) -> None:
-        self._name = name
+        self._role = role
         self._view = view
-        self._policy = policy
+        self._trust = trust
         self._kube = kube
         self._recorder = recorder
-        self._limits = limits
+        self._settings = settings
+        self._limits = limits = settings.limits
         self._clock = clock
-        self._helper_image = helper_image
         self._memories = ProgressStore()
         self._issuing = Issuing(
-            view=view, policy=policy, kube=kube, sts=sts, memories=self._memories, limits=limits, clock=clock
+            view=view, trust=trust, kube=kube, sts=sts, memories=self._memories, limits=limits, clock=clock
         )
         self._others: set[str] = set()
         """Waiting Runs that are another's to execute: it may have issued credentials when they become ours."""
@@ -131,7 +147,11 @@ class Executor:
         return OrphanKey.of(run)
 
     def _is_ours(self, run: Run, pod: Pod | None) -> bool:
-        return self._policy.owns(run, pod) and not self._policy.takeover_grace(run, pod)
+        integration = self._integration(run)
+        return self._role.owns(run, integration, pod) and not self._role.takeover_grace(run, integration, pod)
+
+    def _integration(self, run: Run) -> AwsIntegration | None:
+        return self._view.integration(integration_key(run))
 
     def _may_have_secret(self, identifier: str) -> bool:
         """Whether a Secret of this process's may be there."""
@@ -141,7 +161,7 @@ class Executor:
     async def clean(self, orphan: OrphanKey, pod: Pod | None) -> float | None:
         """Remove pod and Secret of a Run that is gone, also where nobody else would: `--cascade=orphan`."""
         name = child_name(orphan.run_id)
-        if pod is not None and pod.executor == self._name and not pod.gone and pod.deletion is None:
+        if pod is not None and pod.executor == self._role.executor and not pod.gone and pod.deletion is None:
             await self._end_pod(pod)
         held_because = await self._issuing.delete_secret(orphan.namespace, name)
         memory = self._memories.of(orphan.run_id)
@@ -162,14 +182,17 @@ class Executor:
             return None
         pod = own_pod(self._view, run)
         identifier = run_id_of(run)
-        if pod is None and run.status.phase is Phase.QUEUED and self._policy.is_foreign(run):
+        integration = self._integration(run)
+        if pod is None and run.status.phase is Phase.QUEUED and self._role.is_foreign(run, integration):
             self._others.add(identifier)
         elif identifier in self._others and self._is_ours(run, pod):
             self._others.remove(identifier)
             self._memories.remember(identifier, unanswered_at=self._clock())
-        if not self._policy.owns(run, pod):
+        if not self._role.owns(run, integration, pod):
             return None
-        grant = self._policy.grant(run, identifier)
+        grant = authorize(run, identifier, integration, self._circumstances(run, integration))
+        if isinstance(grant, Denied) and grant.reason is CredentialsIssuedReason.INTEGRATION_NOT_READY:
+            self._trust.await_verdict(integration_key(run))
         if isinstance(grant, Denied) and identifier in self._memories:
             # Only refusals in a row, while trust holds, add up to a verdict.
             self._memories.remember(identifier, denied_since=None)
@@ -178,15 +201,34 @@ class Executor:
             run_id=identifier,
             pod=pod,
             grant=grant,
-            region=self._policy.region(run),
+            region=(integration.spec.region if integration else None) or self._settings.home_region,
             now=self._clock(),
             memory=self._memories.of(identifier),
             limits=self._limits,
-            takeover_grace=self._policy.takeover_grace(run, pod),
-            message_prefix=self._policy.message_prefix,
-            own_account=self._policy.own_account(run),
-            helper_image=self._helper_image,
+            takeover_grace=self._role.takeover_grace(run, integration, pod),
+            message_prefix=self._role.message_prefix,
+            own_account=self._own_account(run),
+            helper_image=self._settings.helper_image,
         )
+
+    def _circumstances(self, run: Run, integration: AwsIntegration | None) -> Circumstances:
+        watched = self._settings.namespaces
+        labels = None if watched else self._view.labels_of(run.metadata.namespace)
+        if integration is None:
+            return Circumstances(self._role.pool, watched, labels)
+        return Circumstances(
+            self._role.pool,
+            watched,
+            labels,
+            trusted=self._trust.may_issue(integration),
+            why_not=self._trust.why_not(integration),
+            external_id=external_id_of(integration, self._settings.installation),
+        )
+
+    def _own_account(self, run: Run) -> str | None:
+        """The worker's own service account: a pod under it could assume every role of the pool."""
+        namespace, _, name = self._settings.account.removeprefix("system:serviceaccount:").partition(":")
+        return name if name and namespace == run.metadata.namespace else None
 
     async def _do(self, seen: Observed, action: actions.Action) -> None:
         match action:
@@ -219,7 +261,7 @@ class Executor:
             seen.run,
             seen.run_id,
             role_arn=seen.grant.request.role_arn,
-            executor=self._name,
+            executor=self._role.executor,
             expires_at=seen.expires_at,
             helper_image=seen.helper_image,
         )
@@ -238,7 +280,7 @@ class Executor:
             pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
         except NotFound:
             return  # gone in between: created with the next decision
-        if pod.owner_uid == seen.run.metadata.uid and pod.executor == self._name:
+        if pod.owner_uid == seen.run.metadata.uid and pod.executor == self._role.executor:
             self._view.saw_pod(pod)
             return
         message = f"A pod named `{pod.name}` exists that is not this Run's; delete it."

@@ -14,11 +14,11 @@ from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings
 from spacelift_aws.controllers.awsintegration.history import Schedule
-from spacelift_aws.controllers.awsintegration.side import ControllerSide
 from spacelift_aws.kube.errors import Conflict, NotFound
 from spacelift_aws.kube.events import Regarding
 from spacelift_aws.kube.resources import INTEGRATIONS, Resource
 from spacelift_aws.names import ANNOTATION_VERIFY
+from spacelift_aws.roles.controller import ControllerRole
 
 KEY = ("team", "deploy")
 NOBODY = Identity(failure=StsError(Failure.NO_IDENTITY, "NoCredentialsError", "the operator has no AWS credentials"))
@@ -56,7 +56,7 @@ class EventRouter:
             sts=self.sts,
             identity=self,
             settings=IntegrationSettings("demo", schedule=Schedule(jitter=0)),
-            side=ControllerSide("demo"),
+            role=ControllerRole(),
             clock=self.kit.clock,
             wake=self.woken.append,
             on_verdict=self.verdicts.append,

@@ -19,10 +19,10 @@ from spacelift_aws.controllers.awsintegration.controller import IntegrationRecon
 from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, fold, next_time
 from spacelift_aws.controllers.awsintegration.probes import ProbeResult, Round
 from spacelift_aws.controllers.awsintegration.question import question_of
-from spacelift_aws.controllers.awsintegration.side import ControllerSide
 from spacelift_aws.controllers.awsintegration.verdict import Verdict
 from spacelift_aws.kube.events import Regarding
 from spacelift_aws.kube.resources import Resource
+from spacelift_aws.roles.controller import ControllerRole
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 COUNT = 1000
@@ -99,7 +99,7 @@ class Neighbours:
             sts=self,
             identity=self,
             settings=IntegrationSettings("demo"),
-            side=ControllerSide("demo"),
+            role=ControllerRole(),
             clock=lambda: self.now,
             wake=lambda _: None,
             on_verdict=lambda _: None,

@@ -14,7 +14,6 @@ from spacelift_aws.controllers.awsintegration.question import (
     question_of,
     sibling_external_id,
 )
-from spacelift_aws.controllers.awsintegration.side import ControllerSide, PoolSide
 
 ROLE = "arn:aws:iam::123456789012:role/deploy"
 POLICY = '{"Version":"2012-10-17","Statement":[]}'
@@ -29,13 +28,6 @@ def deny_all(policy: str | None) -> bool:
 
 def test_without_a_role_there_is_nothing_to_ask(kit: Any) -> None:
     assert question_of(kit.integration(roleArn=None), "demo") is None
-
-
-@pytest.mark.parametrize("in_worker", [False, True])
-def test_each_side_asks_about_integrations_of_its_mode(kit: Any, in_worker: bool) -> None:
-    found = kit.integration(generateCredentialsInWorker=in_worker)
-    assert (ControllerSide("demo").question(found) is None) == in_worker
-    assert (PoolSide("demo", "build").question(found) is None) != in_worker
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from spacelift_aws.api.awsintegration import AwsIntegration, LabelSelector
 from spacelift_aws.aws.sts import AssumeRoleRequest
-from spacelift_aws.controllers.run.authorization import Circumstances, authorize, not_found, not_watched, selects
+from spacelift_aws.controllers.run.authorization import Circumstances, authorize, selects
 from spacelift_aws.controllers.run.state import Authorized, Denied
 
 ROLE = "arn:aws:iam::222222222222:role/deploy"
@@ -33,7 +33,7 @@ NO_LABELS: dict[str, str] = {}
 def asked(
     kit: Any, found: AwsIntegration, *, labels: dict[str, str] | None = NO_LABELS, trusted: bool = True, **run: Any
 ) -> Authorized | Denied:
-    around = Circumstances(labels, trusted, "its trust is being verified.", "acme@team@prod")
+    around = Circumstances(None, (), labels, trusted, "its trust is being verified.", "acme@team@prod")
     return authorize(kit.run(**run), kit.run_id, found, around)
 
 
@@ -61,7 +61,9 @@ def test_why_a_run_waits(
 
 
 def test_an_integration_that_is_not_there(kit: Any) -> None:
-    assert not_found(kit.run(**ELSEWHERE)).message == "There is no AwsIntegration owner/prod."
+    found = authorize(kit.run(**ELSEWHERE), kit.run_id, None, Circumstances(None, (), {}))
+    assert isinstance(found, Denied)
+    assert found.message == "There is no AwsIntegration owner/prod."
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,8 @@ def test_who_cannot_read_labels_knows_his_own_namespace_and_all_others(kit: Any)
 
 
 def test_an_integration_where_nobody_looks(kit: Any) -> None:
-    found = not_watched(kit.run(**ELSEWHERE))
+    found = authorize(kit.run(**ELSEWHERE), kit.run_id, None, Circumstances(None, ("team",), None))
+    assert isinstance(found, Denied)
     assert found.reason == "IntegrationNotFound"
     assert "owner/prod is in a namespace that is not watched" in found.message
 
@@ -138,3 +141,27 @@ def test_a_request_carries_what_the_integration_asks_for(kit: Any) -> None:
     assert (request.source_identity, request.region, request.duration_seconds) == (kit.run_id, "eu-central-1", 900)
     assert (request.session_policy, request.session_policy_arns) == ('{"all": 1}', tuple(arns))
     assert (plan.request.session_policy, plan.request.session_policy_arns) == ('{"plan": 1}', ())
+
+
+@pytest.mark.parametrize(
+    ("who", "pool", "spec", "run", "reason", "words"),
+    [
+        ("the controller leaves it to a worker", None, {}, {}, "NoWorker", "No worker of pool `default` has taken"),
+        ("a worker's are namespaced", None, {}, ELSEWHERE, "WorkerModeIsNamespaced", "create the Run there"),
+        ("a silent pool's", "build", {}, {}, "NoWorker", "Pool `default`, which this Run waits for, is heard of no"),
+    ],
+)
+def test_whose_credentials_are_another_process_to_issue(
+    kit: Any, who: str, pool: str | None, spec: dict[str, Any], run: dict[str, Any], reason: str, words: str
+) -> None:
+    found = integration(generateCredentialsInWorker=True, **spec)
+    answer = authorize(kit.run(**run), kit.run_id, found, Circumstances(pool, (), {}, trusted=True))
+    assert isinstance(answer, Denied), who
+    assert answer.reason == reason
+    assert words in answer.message
+
+
+def test_a_pools_own(kit: Any) -> None:
+    found = integration(generateCredentialsInWorker=True)
+    known = Circumstances("default", ("team",), None, trusted=True, external_id="mine")
+    assert isinstance(authorize(kit.run(), kit.run_id, found, known), Authorized)

@@ -7,21 +7,35 @@ from typing import Any
 
 import pytest
 
+from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Phase, Run
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Session
-from spacelift_aws.controllers.run.controller import Executor
+from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
 from spacelift_aws.controllers.run.credentials.issue import scrubbed
 from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.ports import ObjectKey, OrphanKey
-from spacelift_aws.controllers.run.state import Authorized, Denied, Limits
+from spacelift_aws.controllers.run.state import Limits
 from spacelift_aws.kube.client import Deletion
 from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Unanswered
 from spacelift_aws.kube.events import Regarding
 from spacelift_aws.kube.resources import Resource
+from spacelift_aws.roles.controller import ControllerRole
 
 KEY = ("team", "plan")
+INTEGRATION = AwsIntegration.model_validate(
+    {
+        "metadata": {
+            "name": "prod",
+            "namespace": "team",
+            "uid": "i",
+            "resourceVersion": "1",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"roleArn": "arn:aws:iam::222222222222:role/deploy/role-1"},
+    }
+)
 CREDENTIALS = ("ASIAEXAMPLE", "very/secret+key", "a-very-long-session-token==")
 
 
@@ -38,6 +52,12 @@ class FakeWorld:
 
     def pod_of(self, run: Run) -> Pod | None:
         return self.pod
+
+    def integration(self, key: ObjectKey) -> AwsIntegration | None:
+        return INTEGRATION
+
+    def labels_of(self, namespace: str) -> dict[str, str]:
+        return {}
 
     def saw_run(self, run: Run) -> None:
         self.runs[run.metadata.namespace, run.metadata.name] = run
@@ -56,30 +76,20 @@ class FakeWorld:
 
 
 @dataclass
-class FakePolicy:
-    role: str
-    denials: int = 0
-    message_prefix: str = ""
+class FakeTrust:
+    """All integrations are verified; counts how often STS's refusals were told."""
 
-    def owns(self, run: Run, pod: Pod | None) -> bool:
+    denials: int = 0
+
+    def may_issue(self, integration: AwsIntegration) -> bool:
         return True
 
-    def grant(self, run: Run, run_id: str) -> Authorized | Denied:
-        return Authorized(AssumeRoleRequest(self.role, run_id, "ext", 3600))
+    def await_verdict(self, key: ObjectKey) -> None: ...
 
-    def is_foreign(self, run: Run) -> bool:
-        return False
+    def why_not(self, integration: AwsIntegration) -> str:
+        return ""
 
-    def own_account(self, run: Run) -> str | None:
-        return None
-
-    def takeover_grace(self, run: Run, pod: Pod | None) -> timedelta:
-        return timedelta(0)
-
-    def region(self, run: Run) -> str | None:
-        return "eu-west-1"
-
-    def denied(self, run: Run) -> None:
+    def request(self, key: ObjectKey) -> None:
         self.denials += 1
 
 
@@ -97,7 +107,7 @@ class Scene:
     def __init__(self, kit: Any, world: FakeWorld | None = None) -> None:
         self.kit = kit
         self.now: datetime = kit.at(1)
-        self.world, self.policy, self.recorder = world or FakeWorld(), FakePolicy(kit.role), FakeRecorder()
+        self.world, self.trust, self.recorder = world or FakeWorld(), FakeTrust(), FakeRecorder()
         if world is None:
             self.world.saw_run(kit.run())
         self.asked: list[str] = []
@@ -109,13 +119,13 @@ class Scene:
         self.sessions = 0
         self.meanwhile: Callable[[str], None] = lambda _: None
         self.executor = Executor(
-            name="controller",
+            role=ControllerRole(),
             view=self.world,
-            policy=self.policy,
+            trust=self.trust,
             kube=self,  # type: ignore[arg-type]
             sts=self,
             recorder=self.recorder,  # type: ignore[arg-type]
-            limits=Limits(),
+            settings=ExecutorSettings("acme", home_region="eu-west-1"),
             clock=lambda: self.now,
         )
 
@@ -355,9 +365,9 @@ async def test_throttling_delays_and_denial_asks_for_trust_to_be_verified(scene:
         StsError(Failure.ACCESS_DENIED, "AccessDenied", "no", None),
     ]
     assert (await scene.go() or 0) > 0
-    assert scene.policy.denials == 0
+    assert scene.trust.denials == 0
     await scene.go_on(5)
-    assert scene.policy.denials == 1
+    assert scene.trust.denials == 1
     await scene.go_on(10)
     assert scene.world.pod is not None
 
@@ -461,7 +471,7 @@ async def test_a_renewal_that_sts_refuses_for_long_is_tried_for_ever_and_never_i
     assert max(asked) == 1
     assert scene.run.status.phase is Phase.RUNNING
     assert "not you" in (scene.run.status.message or "")
-    assert scene.policy.denials == len([call for call in scene.asked if call == "assume"])
+    assert scene.trust.denials == len([call for call in scene.asked if call == "assume"])
     assert scene.secret
 
 

@@ -8,8 +8,9 @@ from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Run
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.sts import Credentials
+from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.controllers.run.credentials.secret import build_secret
-from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, Policy, View, key_of, own_pod
+from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, Trust, View, key_of, own_pod
 from spacelift_aws.controllers.run.progress import ProgressStore
 from spacelift_aws.controllers.run.state import Authorized, Limits, Observed, SecretState, TerminalFailure
 from spacelift_aws.kube.client import Deletion, Kube, Object
@@ -26,7 +27,7 @@ class Issuing:
         self,
         *,
         view: View,
-        policy: Policy,
+        trust: Trust,
         kube: Kube,
         sts: Issuer,
         memories: ProgressStore,
@@ -34,7 +35,7 @@ class Issuing:
         clock: Clock,
     ) -> None:
         self._view = view
-        self._policy = policy
+        self._trust = trust
         self._kube = kube
         self._sts = sts
         self._memories = memories
@@ -121,7 +122,7 @@ class Issuing:
             self._memories.remember(seen.run_id, verdict=TerminalFailure(SucceededReason.ACCESS_DENIED, message))
             return
         self._failed(seen, CredentialsIssuedReason.ACCESS_DENIED, message)
-        self._policy.denied(seen.run)
+        self._trust.request(integration_key(seen.run))
 
     async def be_rid_of_secret(self, seen: Observed) -> str:
         """Delete the Run's Secret and remember what came of it; the answer is that of `delete_secret`."""
