@@ -2,10 +2,12 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from kubernetes import config
 
 Object = dict[str, Any]
@@ -31,12 +33,22 @@ class RefusedError(Exception):
         self.message = message
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the API server answered, whatever its status; `warnings` are its Warning headers, as it wrote them."""
+
+    status: int
+    content: Object
+    warnings: tuple[str, ...]
+
+
 class Objects:
     """Somebody's hands: every call goes to the API server, nothing is remembered."""
 
-    def __init__(self, kubeconfig: Path, user: str = "") -> None:
-        """Whose `kubeconfig` it is; `user` is somebody else, whom that one may impersonate."""
+    def __init__(self, kubeconfig: Path, user: str = "", groups: Sequence[str] = ()) -> None:
+        """Whose `kubeconfig` it is; `user`, in `groups`, is somebody else, whom that one may impersonate."""
         self.user = user
+        self._groups = groups
         self._api = config.new_client_from_config(str(kubeconfig))
         self._server: str = self._api.configuration.host
 
@@ -94,12 +106,15 @@ class Objects:
     def _path(self, kind: str, namespace: str | None) -> str:
         return _API[kind].format(namespace=f"namespaces/{namespace}")
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Object:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """Send a request to a path of the API; a refusal is an answer too."""
+        headers = urllib3.HTTPHeaderDict({"Accept": "application/json", "Content-Type": "application/json"})
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
         if self.user:
             headers["Impersonate-User"] = self.user
+        for group in self._groups:
+            headers.add("Impersonate-Group", group)
         token = self._api.configuration.get_api_key_with_prefix("BearerToken")
         if token:
             headers["Authorization"] = token
@@ -110,9 +125,13 @@ class Objects:
             content: Object = json.loads(answer.data)
         except ValueError:
             content = {"message": answer.data.decode(errors="replace")}
+        return Answer(answer.status, content, tuple(answer.headers.getlist("Warning")))
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Object:
+        answer = self.request(method, path, body)
         if answer.status >= 400:
-            raise RefusedError(answer.status, content.get("message", ""))
-        return content
+            raise RefusedError(answer.status, answer.content.get("message", ""))
+        return answer.content
 
 
 def condition(body: Object | None, type_: str) -> Object:

@@ -1,0 +1,422 @@
+"""Of every request at most one of our admission policies speaks, and says what helps most.
+
+Where two policies refuse a request, the API server reports either of them. So each has a second binding here that
+warns, and every answer tells which of them would refuse. A table of requests goes through: every kind of caller,
+resource, verb and namespace, with everything that can be wrong, alone and together.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+
+from sandbox import controller
+from sandbox.objects import Answer, Object, Objects
+from sandbox.process import wait_until
+from sandbox.stage import API_VERSION, Stage
+
+GROUP = "everything-but-use"
+"""Of the callers: RBAC allows them everything but the verbs `use` and `propose`, which only administrators have."""
+
+USERS = {
+    "administrator": "somebody-in-system-masters",
+    "developer": "anna",
+    "controller": f"system:serviceaccount:{controller.NAMESPACE}:{controller.SERVICE_ACCOUNT}",
+    "worker": "system:serviceaccount:research-workers:spacelift-aws-worker-build",
+    "garbage collector": "system:serviceaccount:kube-system:generic-garbage-collector",
+}
+PLACES: dict[str, dict[str, str]] = {"open": {}, "workers only": {"aws.spacelift.io/worker-only": "true"}}
+TABLE = {"table": "one-policy"}
+"""The label of the namespaces in which policies warn."""
+
+TYPE = "aws.spacelift.io/run-credentials"
+VERIFY = "aws.spacelift.io/verify"
+
+Expected = tuple[str, str] | None
+"""The policy that refuses, without its prefix, and what its sentence holds; None where none does."""
+
+WORKERS_ONLY: Expected = ("worker-only", "is for workers only")
+NO_USE: Expected = ("use", "on it is missing")
+NO_DECISION: Expected = ("integrations", "may not decide what AwsIntegration")
+CHANGES_NONE: Expected = ("executor-secrets", "creates and deletes single Secrets and changes none")
+ONLY_EXECUTORS: Expected = ("run-secrets", "which only the operator and its workers make")
+ORPHANS: Expected = ("run-deletion", "is not deleted with --cascade=orphan")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody in one of the places."""
+
+    kind: str
+    place: str
+    namespace: str
+
+    @property
+    def executes(self) -> bool:
+        return self.kind in ("controller", "worker")
+
+    @property
+    def kept_out(self) -> bool:
+        """Whatever it creates here, it is told that this is no place for it."""
+        return (self.kind, self.place) == ("controller", "workers only")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request; `prepared` is what has to be there before it."""
+
+    caller: Caller
+    what: str
+    expected: Expected
+    method: str
+    path: str
+    body: Object
+    prepared: Object | None = None
+
+
+_numbers = itertools.count(1)
+
+
+def path_of(body: Object, namespace: str) -> str:
+    """Where an object of this kind is created."""
+    api = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"
+    return f"{api}/namespaces/{namespace}/{body['kind'].lower()}s"
+
+
+def creation(caller: Caller, what: str, expected: Expected, body: Object, query: str = "") -> Case:
+    return Case(caller, f"create {what}", expected, "POST", path_of(body, caller.namespace) + query, body)
+
+
+def treatment(
+    caller: Caller, what: str, expected: Expected, there: Object, method: str, body: Object, subresource: str = ""
+) -> Case:
+    """A request on an object that is there."""
+    path = f"{path_of(there, caller.namespace)}/{there['metadata']['name']}{subresource}"
+    return Case(caller, what, expected, method, path, body, there)
+
+
+def subsets(*faults: str) -> Iterator[frozenset[str]]:
+    """Nothing wrong, each fault alone, and all together in every way."""
+    for size in range(len(faults) + 1):
+        yield from map(frozenset, itertools.combinations(faults, size))
+
+
+def first(wrong: frozenset[str], sentences: Mapping[str, str], policy: str) -> Expected:
+    """What is told of several faults: the first of the sentences."""
+    return next(((policy, sentence) for fault, sentence in sentences.items() if fault in wrong), None)
+
+
+def describe(kind: str, wrong: frozenset[str]) -> str:
+    return f"{kind}: {', '.join(sorted(wrong)) or 'nothing'} wrong"
+
+
+# --- Secrets.
+
+OF_EXECUTORS = {
+    "name": "is not named as run credentials are",
+    "type": "is of type Opaque, not",
+    "owner": "is not owned by a Run as its controller",
+    "finalizer": "is held by a finalizer",
+    "immutable": "is immutable",
+    "dry run": "tries nothing out",
+}
+"""First what a Secret is, then how it is treated."""
+
+
+def secret(wrong: frozenset[str]) -> Object:
+    number = next(_numbers)
+    owner = {"apiVersion": API_VERSION, "kind": "Run", "name": "x", "uid": f"x-{number}", "controller": True}
+    name = f"other-{number}" if "name" in wrong else f"aws-run-{number:026}"
+    metadata: Object = {"name": name, "ownerReferences": [] if "owner" in wrong else [owner]}
+    if "finalizer" in wrong:
+        metadata["finalizers"] = ["example.org/held"]
+    type_ = "Opaque" if "type" in wrong else TYPE
+    body = {"apiVersion": "v1", "kind": "Secret", "type": type_, "metadata": metadata, "stringData": {"k": "word"}}
+    return {**body, "immutable": "immutable" in wrong}
+
+
+def secret_there(wrong: frozenset[str]) -> Object:
+    """One without an owner, for the garbage collector would take one whose owner is not there."""
+    return secret(wrong | {"owner"})
+
+
+def is_no_runs(wrong: frozenset[str]) -> bool:
+    return {"name", "type"} <= wrong
+
+
+def secrets_created(caller: Caller) -> Iterator[Case]:
+    for wrong in subsets(*OF_EXECUTORS):
+        expected: Expected = None if is_no_runs(wrong) else ONLY_EXECUTORS
+        if caller.executes:
+            expected = first(wrong, OF_EXECUTORS, "executor-secrets")
+        if caller.kept_out:
+            expected = WORKERS_ONLY
+        query = "?dryRun=All" * ("dry run" in wrong)
+        yield creation(caller, describe("a Secret", wrong), expected, secret(wrong), query)
+
+
+CHANGES: dict[str, Object] = {
+    "its content": {"stringData": {"k": "forged"}},
+    "its labels": {"metadata": {"labels": {"a": "b"}}},
+    "its owners": {
+        "metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}]}
+    },
+    "its finalizers away": {"metadata": {"finalizers": None}},
+}
+
+
+def secrets_changed(caller: Caller) -> Iterator[Case]:
+    for wrong, what in itertools.product(subsets("name", "type"), CHANGES):
+        is_free = what == "its finalizers away" or (what, caller.kind) == ("its owners", "garbage collector")
+        expected: Expected = None if is_no_runs(wrong) or is_free else ONLY_EXECUTORS
+        if caller.executes:
+            expected = CHANGES_NONE
+        there = secret_there(wrong | {"finalizer"})
+        yield treatment(caller, f"{describe('a Secret', wrong)}: {what}", expected, there, "PATCH", CHANGES[what])
+
+
+DELETIONS: dict[str, Object] = {
+    "plainly": {},
+    "as a dry run": {"dryRun": ["All"]},
+    "in the foreground": {"propagationPolicy": "Foreground"},
+    "orphaning": {"propagationPolicy": "Orphan"},
+    "orphaning, as of old": {"orphanDependents": True},
+}
+
+
+def secrets_deleted(caller: Caller) -> Iterator[Case]:
+    for wrong, (how, options) in itertools.product(subsets("name", "type", "finalizer"), DELETIONS.items()):
+        faults = wrong | {"dry run"} if options else wrong
+        expected = first(faults, OF_EXECUTORS, "executor-secrets") if caller.executes else None
+        what = f"{describe('a Secret', wrong)}: delete it {how}"
+        yield treatment(caller, what, expected, secret_there(wrong), "DELETE", options)
+    if caller.executes:
+        all_of_them = f"/api/v1/namespaces/{caller.namespace}/secrets"
+        yield Case(caller, "delete all Secrets", CHANGES_NONE, "DELETE", all_of_them, {})
+
+
+# --- Pods.
+
+RUNS_LABEL = {"aws.spacelift.io/run-id": "x"}
+
+
+def pod(wrong: frozenset[str], number: int | None = None) -> Object:
+    """`another's credentials` and `its own` are Secrets to which it refers."""
+    number = number or next(_numbers)
+    name = f"aws-run-{number:026}"
+    names = [name] * ("its own credentials" in wrong) + [f"aws-run-{0:026}"] * ("another's credentials" in wrong)
+    container = {"name": "main", "image": "x", "envFrom": [{"secretRef": {"name": name}} for name in names]}
+    metadata = {"name": name, "labels": RUNS_LABEL if "labels" in wrong else {}}
+    spec = {"schedulerName": "nobody", "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def pods_created(caller: Caller) -> Iterator[Case]:
+    sentences = {
+        "another's credentials": "refers to the credentials of",
+        "its own credentials": "refers to the credentials of a run",
+        "labels": "mark the pods of runs",
+    }
+    for wrong in subsets(*sentences):
+        faults = wrong & {"another's credentials"} if caller.executes else wrong
+        expected = WORKERS_ONLY if caller.kept_out else first(faults, sentences, "run-pods")
+        yield creation(caller, describe("a pod", wrong), expected, pod(wrong))
+
+
+def pods_changed(caller: Caller) -> Iterator[Case]:
+    label: Expected = None if caller.executes else ("run-pods", "mark the pods of runs")
+    for what, expected, labels in (("a run's label", label, RUNS_LABEL), ("a label", None, {"a": "b"})):
+        change = {"metadata": {"labels": labels}}
+        yield treatment(caller, f"a pod: {what}", expected, pod(frozenset()), "PATCH", change)
+    refers: Expected = ("run-pods", "refers to the credentials of")
+    for expected, source in ((refers, [{"secretRef": {"name": f"aws-run-{0:026}"}}]), (None, [])):
+        debug = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "x", "envFrom": source}]}}
+        there = pod(frozenset())
+        yield treatment(caller, "a pod: debug", expected, there, "PATCH", debug, "/ephemeralcontainers")
+
+
+# --- Runs and AwsIntegrations.
+
+
+def run(namespace: str | None = None, type_: str = "Task", **metadata: Any) -> Object:
+    container = {"name": "main", "image": "x"}
+    spec: Object = {
+        "integrationRef": {"name": "prod"},
+        "type": type_,
+        "template": {"spec": {"containers": [container]}},
+    }
+    if namespace:
+        spec["integrationRef"]["namespace"] = namespace
+    metadata["name"] = f"run-{next(_numbers)}"
+    return {"apiVersion": API_VERSION, "kind": "Run", "metadata": metadata, "spec": spec}
+
+
+def runs_created(caller: Caller) -> Iterator[Case]:
+    expected = None if caller.kind == "administrator" else NO_USE
+    for namespace, type_ in itertools.product((None, "elsewhere"), ("Task", "Proposed")):
+        yield creation(caller, f"a Run, {type_}, integration {namespace}", expected, run(namespace, type_))
+
+
+def runs_treated(caller: Caller) -> Iterator[Case]:
+    for how, options in DELETIONS.items():
+        expected = ORPHANS if how.startswith("orphaning") else None
+        yield treatment(caller, f"a Run: delete it {how}", expected, run(), "DELETE", options)
+    held = run(finalizers=["orphan"])
+    yield treatment(caller, "a Run with the finalizer orphan: delete it", ORPHANS, held, "DELETE", {})
+    yield treatment(caller, "a Run: stop it", None, run(), "PATCH", {"spec": {"stop": True}})
+    ended = {"status": {"phase": "Failed"}}
+    yield treatment(caller, "a Run: write its status", None, run(), "PATCH", ended, "/status")
+
+
+def integration() -> Object:
+    metadata = {"name": f"prod-{next(_numbers)}"}
+    return {"apiVersion": API_VERSION, "kind": "AwsIntegration", "metadata": metadata, "spec": {}}
+
+
+def integrations(caller: Caller) -> Iterator[Case]:
+    decides = None if caller.kind == "administrator" else NO_DECISION
+    yield creation(caller, "an AwsIntegration", decides, integration())
+    spec: Object = {"spec": {"durationSeconds": 900}}
+    yield treatment(caller, "an AwsIntegration: its spec", decides, integration(), "PATCH", spec)
+    asks = {"metadata": {"annotations": {VERIFY: "now"}}}
+    yield treatment(caller, "an AwsIntegration: verify", None, integration(), "PATCH", asks)
+    yield treatment(caller, "an AwsIntegration: delete it", None, integration(), "DELETE", {})
+
+
+ROWS = (
+    *(secrets_created, secrets_changed, secrets_deleted),
+    *(pods_created, pods_changed),
+    *(runs_created, runs_treated, integrations),
+)
+
+
+# --- The table goes through the API server.
+
+SPEAKS = re.compile(r"ValidatingAdmissionPolicy 'spacelift-aws-([a-z-]+)' with binding '[a-z-]+': (.*)", re.DOTALL)
+
+
+def heard(answer: Answer) -> list[tuple[str, str]]:
+    """Our policies that would refuse, each with its sentence."""
+    found = (SPEAKS.search(warning) for warning in answer.warnings)
+    return [(match[1], match[2]) for match in found if match]
+
+
+def fault(case: Case, answer: Answer) -> str:
+    """What is wrong with an answer; empty where it is as expected."""
+    policies = {policy for policy, _ in heard(answer)}
+    message = answer.content.get("message", "")
+    if case.expected is None:
+        good = not policies and answer.status < 300
+    else:
+        good = policies == {case.expected[0]} and answer.status == 403 and case.expected[1] in message
+    if good:
+        return ""
+    who = f"{case.caller.kind}, {case.caller.place}, {case.what}"
+    return f"{who}: wants {case.expected}, but {sorted(policies)} would refuse; {answer.status} {message}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """All requests, by what makes them, and the hands of the callers by kind."""
+
+    cases: Mapping[str, Sequence[Case]]
+    hands: Mapping[str, Objects]
+
+    def ask(self, case: Case) -> Answer:
+        return self.hands[case.caller.kind].request(case.method, case.path, case.body)
+
+
+def ours(stage: Stage, what: str) -> list[str]:
+    listed = json.loads(stage.cluster.kubectl("get", what, "--output=json").stdout)["items"]
+    return [body["metadata"]["name"] for body in listed if body["metadata"]["name"].startswith("spacelift-aws-")]
+
+
+def prepare(stage: Stage, cases: Sequence[Case]) -> None:
+    """Put there what is to be treated; policies that would forbid it are not in force yet."""
+    for case in cases:
+        if case.prepared is not None:
+            answer = stage.objects.request("POST", path_of(case.prepared, case.caller.namespace), case.prepared)
+            assert answer.status == 201, answer.content
+
+
+def warn(stage: Stage, policies: Sequence[str]) -> str:
+    """The policies' second bindings, as manifests."""
+    spec = {"validationActions": ["Warn"], "matchResources": {"namespaceSelector": {"matchLabels": TABLE}}}
+    api = "admissionregistration.k8s.io/v1"
+    binding = {"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding"}
+    items = [
+        {**binding, "metadata": {"name": f"table-{name}"}, "spec": {**spec, "policyName": name}} for name in policies
+    ]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+def bind_all(stage: Stage, table: Table) -> None:
+    """Let all policies warn, and wait until each is heard and every caller may do what its role says."""
+    policies = warn(stage, ours(stage, "validatingadmissionpolicies"))
+    stage.cluster.kubectl("create", "--filename=-", input=policies)
+    cases = [case for row in table.cases.values() for case in row]
+    # What is refused can be asked again and again.
+    samples = {case.expected[0]: case for case in cases if case.expected}
+    callers = {case.caller.kind: case.caller for case in cases}.values()
+
+    def warns(policy: str) -> bool:
+        return policy in {name for name, _ in heard(table.ask(samples[policy]))}
+
+    def may(caller: Caller) -> bool:
+        return table.hands[caller.kind].request("GET", f"/api/v1/namespaces/{caller.namespace}/pods").status == 200
+
+    wait_until(lambda: all(map(may, callers)), timeout=20, what="the callers' rights")
+    for policy in samples:
+        wait_until(partial(warns, policy), timeout=20, what=f"a warning of policy {policy}")
+
+
+def clear_up(stage: Stage, namespaces: Sequence[str]) -> None:
+    stage.cluster.kubectl("delete", f"clusterrole/{GROUP}", f"clusterrolebinding/{GROUP}")
+    names = ours(stage, "validatingadmissionpolicies")
+    stage.cluster.kubectl("delete", "validatingadmissionpolicybinding", *(f"table-{name}" for name in names))
+    for namespace in namespaces:
+        for body in stage.objects.list("Secret", namespace):
+            if "finalizers" in body["metadata"]:
+                change = {"metadata": {"finalizers": None}}
+                stage.objects.patch("Secret", namespace, body["metadata"]["name"], change)
+        stage.objects.delete("Namespace", None, namespace)
+
+
+@pytest.fixture(scope="module")
+def table(_stage: Stage, request: pytest.FixtureRequest) -> Iterator[Table]:
+    # The controller would treat what is made here.
+    _stage.controller.stop()
+    namespaces = {place: _stage.namespace({**TABLE, **labels}) for place, labels in PLACES.items()}
+    callers = [Caller(kind, place, namespace) for place, namespace in namespaces.items() for kind in USERS]
+    cases = {row.__name__: [case for caller in callers for case in row(caller)] for row in ROWS}
+    for row in cases.values():
+        prepare(_stage, row)
+    request.getfixturevalue("all_policies")
+    kubectl, verbs = _stage.cluster.kubectl, "get,list,watch,create,update,patch,delete,deletecollection"
+    rule = {"apiGroups": ["*"], "resources": ["*"], "verbs": verbs.split(",")}
+    role: Object = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": GROUP}}
+    kubectl("create", "--filename=-", input=json.dumps({**role, "rules": [rule]}))
+    kubectl("create", "clusterrolebinding", GROUP, f"--clusterrole={GROUP}", f"--group={GROUP}")
+    groups = dict.fromkeys(USERS, GROUP) | {"administrator": "system:masters"}
+    kubeconfig = _stage.cluster.kubeconfig
+    table = Table(cases, {kind: Objects(kubeconfig, user, [groups[kind]]) for kind, user in USERS.items()})
+    bind_all(_stage, table)
+    yield table
+    clear_up(_stage, list(namespaces.values()))
+
+
+@pytest.mark.parametrize("row", [row.__name__ for row in ROWS])
+def test_one_policy_speaks_and_says_what_helps_most(table: Table, row: str) -> None:
+    faults = [fault(case, table.ask(case)) for case in table.cases[row]]
+    faults = [text for text in faults if text]
+    assert not faults, "\n".join([f"{len(faults)} of {len(table.cases[row])}:", *faults[:20]])
+
+
+def test_every_policy_of_ours_refuses_a_request_of_the_table(stage: Stage, table: Table) -> None:
+    refusing = {case.expected[0] for row in table.cases.values() for case in row if case.expected}
+    assert {f"spacelift-aws-{name}" for name in refusing} == set(ours(stage, "validatingadmissionpolicies"))
