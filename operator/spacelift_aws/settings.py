@@ -97,11 +97,32 @@ class Settings(BaseSettings):
     health_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the probes, `/healthz` and `/readyz`; none by default."""
 
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of `/metrics`; none by default. It may be that of the probes, where no certificate is given."""
+
+    metrics_certificate: Path | None = None
+    """Folder with `tls.crt` and `tls.key` for `/metrics`. With it, whoever asks must show a token whose bearer may
+    `get` that path in the cluster; without it, everybody may who reaches the port."""
+
     log_format: Literal["plain", "json"] = "plain"
     """How log lines look."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
     """What is logged. Bodies of requests and answers never are."""
+
+    @model_validator(mode="after")
+    def _metrics_fit(self) -> Self:
+        if self.metrics_certificate is None:
+            return self
+        if self.metrics_port is None or self.metrics_port == self.health_port:
+            raise ValueError(
+                "set SPACELIFT_AWS_METRICS_PORT to a port of its own: with SPACELIFT_AWS_METRICS_CERTIFICATE metrics "
+                "are encrypted, and probes are not"
+            )
+        missing = [name for name in ("tls.crt", "tls.key") if not (self.metrics_certificate / name).is_file()]
+        if missing:
+            raise ValueError(f"SPACELIFT_AWS_METRICS_CERTIFICATE names a folder without {' and '.join(missing)}")
+        return self
 
     @model_validator(mode="after")
     def _namespaces_fit(self) -> Self:

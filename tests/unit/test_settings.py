@@ -123,3 +123,17 @@ def test_what_a_worker_cannot_guess_has_to_be_set(
         monkeypatch.setenv("SPACELIFT_AWS_NAMESPACE", namespace)
     assert program.main(["worker"]) == 2
     assert f"set {missing}" in capsys.readouterr().err
+
+
+def test_a_certificate_for_metrics_needs_a_port_of_its_own(
+    variables: SetVariables, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variables(METRICS_CERTIFICATE=str(tmp_path), METRICS_PORT="8080", HEALTH_PORT="8080")
+    assert program.main(["controller"]) == 2
+    assert "set SPACELIFT_AWS_METRICS_PORT to a port of its own" in capsys.readouterr().err
+    variables(METRICS_CERTIFICATE=str(tmp_path), METRICS_PORT="8443")
+    assert program.main(["controller"]) == 2
+    assert "a folder without tls.crt and tls.key" in capsys.readouterr().err
+    for name in ("tls.crt", "tls.key"):
+        (tmp_path / name).touch()
+    assert Settings().metrics_certificate == tmp_path

@@ -6,6 +6,8 @@ All of it runs on the event loop's thread.
 """
 
 import asyncio
+import math
+import time
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -46,6 +48,11 @@ class TokenBucket:
         # A hair below one counts as one: otherwise rounding asks for sleeps too short for any clock to see.
         return 0.0 if self._tokens >= 1 - 1e-6 else (1 - self._tokens) / self._rate
 
+    def left(self, now: float) -> float:
+        """How many tokens there are now."""
+        elapsed = now - self._filled_at if self._filled_at is not None else 0.0
+        return min(self._burst, self._tokens + max(0.0, elapsed) * self._rate)
+
     def take(self, now: float) -> None:
         """Take one token, which `wait` has said to be there."""
         self._fill(now)
@@ -79,6 +86,10 @@ class _Ring:
 
     def __bool__(self) -> bool:
         return bool(self._tenants)
+
+    def __len__(self) -> int:
+        """How many wait, as far as another thread can tell while they come and go."""
+        return sum(len(waiters) for scopes in tuple(self._tenants.values()) for waiters in tuple(scopes.values()))
 
     def add(self, tenant: str, scope: Scope, waiter: "asyncio.Future[Turn]") -> None:
         self._tenants.setdefault(tenant, OrderedDict()).setdefault(scope, deque()).append(waiter)
@@ -141,6 +152,23 @@ class FairQueue:
     def held(self) -> int:
         """How many turns are held now."""
         return self._held
+
+    @property
+    def limit(self) -> int:
+        """How many turns may be held at once."""
+        return self._limits.total
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a turn."""
+        return len(self._urgent) + len(self._ordinary)
+
+    @property
+    def budget(self) -> float:
+        """How many turns the rate allows at once; without end where there is no rate."""
+        if self._bucket is None:
+            return math.inf
+        return self._bucket.left(time.monotonic())
 
     async def take(self, tenant: str, role: str, region: str | None, *, urgent: bool = False) -> Turn:
         """Wait for a turn. Whoever gets one must release it, also when its call goes on after a cancellation."""

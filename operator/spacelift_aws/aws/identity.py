@@ -79,6 +79,11 @@ class OwnIdentity:
             await asyncio.shield(self._refreshing)
         return self._known
 
+    @property
+    def known(self) -> Identity:
+        """What is known now, without asking."""
+        return self._known
+
     def invalidate(self) -> None:
         """Ask again soon: a call was refused for the operator's own credentials."""
         self._stale = True

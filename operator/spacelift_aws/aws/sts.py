@@ -6,8 +6,9 @@ its caller gave up goes on in its thread and keeps its turn until it ends; what 
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeVar
 import boto3.session
 from botocore.config import Config
 
+from spacelift_aws import metrics
 from spacelift_aws.aws.errors import UNKNOWN_KEY, Failure, StsError, classify
 from spacelift_aws.aws.fair_queue import FairQueue, Limits, TokenBucket, Turn
 
@@ -24,6 +26,13 @@ T = TypeVar("T")
 _WIRE_LOGGERS: Final = ("boto3", "botocore", "urllib3")
 _MAX_CLIENTS: Final = 100
 """More than AWS has regions; the bound is for names that tenants make up."""
+
+ISSUE: Final = "issue"
+"""Purpose of a call that issues credentials to a Run."""
+PROBE: Final = "probe"
+"""Purpose of a call that verifies trust."""
+OWN: Final = "own"
+"""Purpose of a call that asks who the operator is."""
 
 logger = logging.getLogger(__name__)
 
@@ -163,12 +172,12 @@ class Sts:
     async def assume_role(self, request: AssumeRoleRequest, tenant: str) -> Session:
         """Issue a session for a Run; `tenant` is the Run's namespace. Raises StsError."""
         turn = await self._issuing.take(tenant, request.role_arn, request.region or self._home)
-        return await self._assume(request, turn)
+        return await self._assume(request, turn, ISSUE)
 
     async def probe(self, request: AssumeRoleRequest, tenant: str, *, urgent: bool = False) -> Session:
         """The same with a turn of the probes; `urgent` goes first. Raises StsError."""
         turn = await self._probing.take(tenant, request.role_arn, request.region or self._home, urgent=urgent)
-        return await self._assume(request, turn)
+        return await self._assume(request, turn, PROBE)
 
     def prioritize_probes(self, tenant: str, role_arn: str) -> None:
         """Let the probes of a role that already wait for their turn go first: a Run waits for them by now."""
@@ -178,14 +187,14 @@ class Sts:
         """Who the operator is, asked of the home region unless another is given. Raises StsError."""
         async with self._own_calls:
             client = await self._client("sts", region)
-            return _caller_of(await self._call(client.get_caller_identity))
+            return _caller_of(await self._call(client.get_caller_identity, ("GetCallerIdentity", OWN)))
 
     async def role_arn_with_path(self, name: str) -> str | None:
         """The ARN of a role of the operator's own account, None if `iam:GetRole` is not allowed or finds nothing."""
         async with self._own_calls:
             try:
                 client = await self._client("iam", None)
-                answer = await self._call(lambda: client.get_role(RoleName=name))
+                answer = await self._call(lambda: client.get_role(RoleName=name), ("GetRole", OWN))
             except StsError as error:
                 logger.debug("iam:GetRole on the operator's own role gave nothing: %s", error)
                 return None
@@ -197,14 +206,19 @@ class Sts:
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._maker.shutdown(wait=False, cancel_futures=True)
 
-    async def _assume(self, request: AssumeRoleRequest, turn: Turn) -> Session:
+    def turns(self) -> Mapping[str, FairQueue]:
+        """The turns of calls, by what the calls are for."""
+        return {ISSUE: self._issuing, PROBE: self._probing}
+
+    async def _assume(self, request: AssumeRoleRequest, turn: Turn, purpose: str) -> Session:
         try:
             client = await self._client("sts", request.region)
         except BaseException:
             turn.release()
             raise
         try:
-            return _session_of(await self._call(lambda: client.assume_role(**request.parameters()), turn))
+            call = self._call(lambda: client.assume_role(**request.parameters()), ("AssumeRole", purpose), turn)
+            return _session_of(await call)
         except StsError as error:
             if error.code in UNKNOWN_KEY and await self._home_answers(request.region):
                 raise _region_disabled(error, request.region) from None
@@ -245,10 +259,13 @@ class Sts:
             return client
         raise failure
 
-    async def _call(self, function: Callable[[], T], turn: Turn | None = None) -> T:
-        """Run a call of boto3 in a thread; `turn` is released when it has ended, also if nobody waits any more."""
+    async def _call(self, function: Callable[[], T], counted_as: tuple[str, str], turn: Turn | None = None) -> T:
+        """Run a call of boto3 in a thread; `turn` is released when it has ended, also if nobody waits any more.
+
+        `counted_as`: operation and purpose, as the metrics have them.
+        """
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._executor, _classified, function)
+            future = asyncio.get_running_loop().run_in_executor(self._executor, _classified, function, counted_as)
         except BaseException:
             if turn is not None:
                 turn.release()
@@ -264,12 +281,17 @@ def _watched(future: "asyncio.Future[T]") -> "asyncio.Future[T]":
     return future
 
 
-def _classified(function: Callable[[], T]) -> T:
+def _classified(function: Callable[[], T], counted_as: tuple[str, str]) -> T:
     """Call boto3 and turn what it raises into an StsError that is chained to nothing."""
+    began, code = time.monotonic(), "OK"
     try:
         return function()
     except Exception as error:
         failure = classify(error)
+        code = failure.code
+    finally:
+        metrics.STS_CALLS.labels(*counted_as, code).inc()
+        metrics.STS_SECONDS.labels(*counted_as).observe(time.monotonic() - began)
     # Outside of the handler there is no context: boto's exception, its frames and what they hold are let go.
     raise failure
 

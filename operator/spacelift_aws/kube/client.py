@@ -6,13 +6,17 @@ The write path of a Run is five calls, so this is what the operator's throughput
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import aiohttp
 import orjson
 
+from spacelift_aws import metrics
 from spacelift_aws.kube.connection import CONNECTIONS, Connection
 from spacelift_aws.kube.errors import Conflict, NotFound, NotNow, Unanswered, api_error
 from spacelift_aws.kube.resources import SECRETS, Resource
@@ -72,7 +76,7 @@ class Kube:
                 return
             query["continue"] = meta["continue"]
 
-    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Object:
+    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> Object:
         """Create an object. Raises `AlreadyExists`, `Invalid`, `Forbidden`; `Unanswered` if it may exist or not."""
         return await self._call("POST", resource.path(namespace), body=body)
 
@@ -170,29 +174,60 @@ class Kube:
             # Asked last of all: whoever waited for a turn may have lost the right meanwhile.
             if method != "GET" and self._may_write is not None and not self._may_write():
                 raise NotNow(f"{method} {path}: another replica acts")
-            try:
-                async with connection.http.request(
-                    method,
-                    connection.server + path,
-                    params=query,
-                    data=orjson.dumps(body) if body is not None else None,
-                    headers=headers,
-                    timeout=_TIMEOUT,
-                    middlewares=connection.own_middlewares,
-                ) as response:
-                    if response.status >= 400:
-                        raise api_error(response.status, await _status_body(response), _retry_after(response))
-                    return _parsed(await response.read())
-            # `from None`: an aiohttp error holds the request, a JSON error the document.
-            except _NOT_SENT as error:
-                raise NotNow(f"{method} {path}: no connection ({type(error).__name__})") from None
-            except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
-                raise Unanswered(f"{method} {path}: {type(error).__name__}") from None
-            except RuntimeError:
-                # Kopf closes the session under our feet when its own call is answered with 401.
-                if not connection.http.closed:
-                    raise
-                raise Unanswered(f"{method} {path}: the session was closed") from None
+            data = orjson.dumps(body) if body is not None else None
+            with _counted(method, path) as call:
+                return await _exchange(connection, method, path, call, params=query, data=data, headers=headers)
+
+
+@dataclass
+class _ApiCall:
+    """What came of a request, as the metrics have it."""
+
+    code: str = "unanswered"
+
+
+@contextmanager
+def _counted(method: str, path: str) -> Iterator[_ApiCall]:
+    """Count a request and time it, whatever comes of it."""
+    call, began = _ApiCall(), time.monotonic()
+    try:
+        yield call
+    finally:
+        verb = method.lower()
+        metrics.API_REQUESTS.labels(verb, _resource_of(path), call.code).inc()
+        metrics.API_SECONDS.labels(verb).observe(time.monotonic() - began)
+
+
+def _resource_of(path: str) -> str:
+    """The resource that a path names, subresource included: `runs/status`. Never the name of an object."""
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[:1] == ["namespaces"] and len(parts) > 2:
+        parts = parts[2:]
+    return "/".join(part for part in (*parts[:1], *parts[2:3]))
+
+
+async def _exchange(connection: Connection, method: str, path: str, call: _ApiCall, **parts: Any) -> Object:
+    """Send a request and read its answer; `parts` are aiohttp's."""
+    try:
+        async with connection.http.request(
+            method, connection.server + path, timeout=_TIMEOUT, middlewares=connection.own_middlewares, **parts
+        ) as response:
+            call.code = str(response.status)
+            if response.status >= 400:
+                raise api_error(response.status, await _status_body(response), _retry_after(response))
+            return _parsed(await response.read())
+    # `from None`: an aiohttp error holds the request, a JSON error the document.
+    except _NOT_SENT as error:
+        call.code = "not_sent"
+        raise NotNow(f"{method} {path}: no connection ({type(error).__name__})") from None
+    except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
+        raise Unanswered(f"{method} {path}: {type(error).__name__}") from None
+    except RuntimeError:
+        # Kopf closes the session under our feet when its own call is answered with 401.
+        if not connection.http.closed:
+            raise
+        raise Unanswered(f"{method} {path}: the session was closed") from None
 
 
 def _parsed(document: bytes) -> Object:

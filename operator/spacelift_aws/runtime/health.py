@@ -5,13 +5,13 @@ that is only busy would not answer within a kubelet's second. 200 or 503, with a
 """
 
 import asyncio
-import errno
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import ClientResponse, web
+
+from spacelift_aws.runtime.http_server import Handler
 
 BEAT = 1.0
 """Seconds between two beats of the process's loop."""
@@ -77,32 +77,15 @@ class Health:
         return None if self.waits_for is None else f"waiting for {self.waits_for}"
 
 
-class HealthServer:
-    """Answers the probes, on all addresses of both IP versions."""
+class Probes:
+    """Answers the probes over HTTP."""
 
-    def __init__(self, health: Health, port: int) -> None:
+    def __init__(self, health: Health) -> None:
         self._health = health
-        self._port = port
-        self._loop = asyncio.new_event_loop()
 
-    def start(self) -> None:
-        """Listen, and answer from now on for as long as the process lives. Raises OSError if the port is taken."""
-        self._loop.run_until_complete(self._listen())
-        threading.Thread(target=self._loop.run_forever, name="probes", daemon=True).start()
-
-    async def _listen(self) -> None:
-        app = web.Application()
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, None, self._port).start()
-        except OSError as error:
-            # A kernel that has IPv6 may still have no address of it.
-            if error.errno != errno.EADDRNOTAVAIL:
-                raise
-            await web.TCPSite(runner, "0.0.0.0", self._port).start()  # noqa: S104 - kubelets ask from outside
+    def routes(self) -> dict[str, Handler]:
+        """The paths, each with what answers there."""
+        return {"/healthz": self._healthz, "/readyz": self._readyz}
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return _answer(self._health.why_dead(), f"alive; its event loop was last {self._health.late:.3f} s late")

@@ -29,6 +29,7 @@ from spacelift_aws.controllers.awsintegration.history import Schedule
 from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.run.state import Limits
+from spacelift_aws.kube.access_review import may_get
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.connection import Connection, connect, load_configuration
 from spacelift_aws.kube.errors import KubeError, NotFound
@@ -37,12 +38,15 @@ from spacelift_aws.kube.leader_election import LeaderElector, LeaseLostError
 from spacelift_aws.kube.resources import NAMESPACES, RUNS
 from spacelift_aws.names import run_id
 from spacelift_aws.runtime.controller import kinds
-from spacelift_aws.runtime.health import Health, HealthServer
+from spacelift_aws.runtime.health import Health
 from spacelift_aws.runtime.kopf_adapter import handlers
 from spacelift_aws.runtime.kopf_adapter.relist import Relister
+from spacelift_aws.runtime.metrics_endpoint import PATH, Gatekeeper, MetricsEndpoint, in_loop
 from spacelift_aws.runtime.namespaces import NamespaceAccess, divide, until_one_is_permitted
 from spacelift_aws.runtime.role import Role
 from spacelift_aws.runtime.router import EventRouter, IntegrationKey, RunKey, WorkKey
+from spacelift_aws.runtime.servers import start_servers
+from spacelift_aws.runtime.state_metrics import Source, StateCollector
 from spacelift_aws.runtime.store import Stores
 from spacelift_aws.runtime.workqueue import WorkQueue
 from spacelift_aws.settings import Settings
@@ -64,18 +68,18 @@ def run(settings: Settings, role: Role) -> None:
     """Run until a signal ends it; the process has to end with it. Raises what makes going on impossible."""
     sys.setrecursionlimit(RECURSION_LIMIT)
     health = Health()
-    if settings.health_port is not None:
-        HealthServer(health, settings.health_port).start()
+    endpoint = start_servers(settings, health)
     # Not `asyncio.run`: it would close what Kopf leaves open, in an order that Kopf's generators do not bear.
-    asyncio.new_event_loop().run_until_complete(_run(settings, role, health))
+    asyncio.new_event_loop().run_until_complete(_run(settings, role, health, endpoint))
 
 
-async def _run(settings: Settings, role: Role, health: Health) -> None:
+async def _run(settings: Settings, role: Role, health: Health, endpoint: MetricsEndpoint) -> None:
     beats = asyncio.create_task(health.beat())
     before = asyncio.all_tasks()
     configuration = await asyncio.to_thread(load_configuration)
     namespaces = await _namespaces(role, health, configuration)
     process = Process(settings, role, health, configuration, namespaces)
+    process.show_metrics(endpoint)
     tasks = await kopf.spawn_tasks(
         registry=handlers.registry_for(process, process.kinds),
         settings=handlers.settings(),
@@ -122,6 +126,7 @@ class _Parts:
     """What acts; made once it is known who we are and what there is."""
 
     sts: Sts
+    identity: OwnIdentity
     integrations: IntegrationReconciler
     executor: Executor
 
@@ -165,6 +170,23 @@ class Process:
         """End soon, because somebody wants it."""
         self.asked_to_end = True
         self.ending.set()
+
+    def show_metrics(self, endpoint: MetricsEndpoint) -> None:
+        """Answer scrapes with what this process sees."""
+        source = Source(
+            component=self._role.component,
+            pool=self._role.pool,
+            stores=self._stores,
+            health=self._health,
+            acts=lambda: self._queue.is_open,
+            queue=lambda: (self._queue.depth(), self._queue.longest()),
+            aws=lambda: (self._parts.sts, self._parts.identity.known) if self._parts is not None else None,
+            clock=_now,
+        )
+        endpoint.show(StateCollector(source))
+        endpoint.guard(
+            Gatekeeper(in_loop(lambda token: may_get(self._bare_kube, token, PATH), asyncio.get_running_loop()))
+        )
 
     async def login(self) -> Connection:
         """A session for Kopf and for us; Kopf closes it and asks for another when the server says 401."""
@@ -287,12 +309,13 @@ class Process:
     def _make_parts(self, installation: str, account: str) -> _Parts:
         settings = self._settings
         sts = Sts(home_region=settings.region, settings=_sts_settings(settings))
+        identity = OwnIdentity(sts, os.environ, configured_principal=settings.principal)
         integrations = IntegrationReconciler(
             view=self._router,
             kube=self._kube,
             recorder=self._recorder,
             sts=sts,
-            identity=OwnIdentity(sts, os.environ, configured_principal=settings.principal),
+            identity=identity,
             settings=IntegrationSettings(
                 installation=installation,
                 suggested_policies=settings.suggested_policies,
@@ -314,7 +337,7 @@ class Process:
             settings=_executor_settings(settings, installation, self._namespaces, sts.home_region, account),
             clock=_now,
         )
-        return _Parts(sts, integrations, executor)
+        return _Parts(sts, identity, integrations, executor)
 
     async def _handle(self, key: WorkKey) -> float | None:
         parts = self._parts

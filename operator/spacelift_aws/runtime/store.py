@@ -45,8 +45,12 @@ class Store(Generic[Value]):
         return entry.value if entry else None
 
     def items(self) -> Iterator[tuple[ObjectKey, Value]]:
-        """Every object."""
-        return ((key, entry.value) for key, entry in self._entries.items())
+        """Every object that is there now. Another thread may ask, and the objects may change meanwhile."""
+        return ((key, entry.value) for key, entry in tuple(self._entries.items()))
+
+    def values(self) -> Iterator[Value]:
+        """The same without the keys."""
+        return (value for _, value in self.items())
 
     def __len__(self) -> int:
         return len(self._entries)

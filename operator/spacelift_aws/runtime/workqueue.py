@@ -8,9 +8,11 @@ holds up no other.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from spacelift_aws import metrics
 from spacelift_aws.backoff import backoff
 from spacelift_aws.kube.errors import KubeError
 
@@ -35,6 +37,7 @@ class WorkQueue(Generic[Key]):
         self._open = False
         self._dirty: dict[Key, None] = {}  # a dict, because it keeps the order of arrival
         self._active: dict[Key, asyncio.Task[None]] = {}
+        self._began: dict[Key, float] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
 
@@ -76,6 +79,19 @@ class WorkQueue(Generic[Key]):
         """Keys that wait or are being handled (delayed ones do not count)."""
         return len(self._dirty.keys() | self._active.keys())
 
+    @property
+    def is_open(self) -> bool:
+        """Whether keys are handled, or only gather."""
+        return self._open
+
+    def depth(self) -> int:
+        """Keys that wait and keys that are handled, one that is both twice; another thread may ask."""
+        return len(self._dirty) + len(self._active)
+
+    def longest(self) -> float:
+        """For how many seconds the key that is handled longest has been; another thread may ask."""
+        return time.monotonic() - min(tuple(self._began.values()), default=time.monotonic())
+
     def _begin(self, key: Key) -> None:
         if not self._open or key in self._active:
             return
@@ -83,10 +99,12 @@ class WorkQueue(Generic[Key]):
         self._active[key] = asyncio.get_running_loop().create_task(self._work(key))
 
     async def _work(self, key: Key) -> None:
+        began = self._began[key] = time.monotonic()
         try:
             again = await self._attempt(key)
         finally:
-            del self._active[key]
+            del self._active[key], self._began[key]
+            metrics.RECONCILE_SECONDS.labels(_kind(key)).observe(time.monotonic() - began)
         if key in self._dirty:
             self._begin(key)
         elif again is not None and self._open:
@@ -113,14 +131,21 @@ class WorkQueue(Generic[Key]):
             log.exception("%s: unexpected; again in %.1f s", key, delay)
             return delay
         self._failures.pop(key, None)
+        metrics.RECONCILES.labels(_kind(key), "ok").inc()
         return again
 
     def _backoff(self, key: Key) -> float:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        metrics.RECONCILES.labels(_kind(key), "error").inc()
         return backoff(failures, FIRST_RETRY, LAST_RETRY)
 
     def _cancel_timer(self, key: Key) -> None:
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
+
+
+def _kind(key: Hashable) -> str:
+    """What a key is of, as the metrics have it: `Run` for a `RunKey`."""
+    return type(key).__name__.removesuffix("Key")
