@@ -193,18 +193,22 @@ def _counted(method: str, path: str) -> Iterator[_ApiCall]:
     try:
         yield call
     finally:
-        verb = method.lower()
-        metrics.API_REQUESTS.labels(verb, _resource_of(path), call.code).inc()
+        resource, names_one = _resource_of(path)
+        verb = _VERBS.get(method) or ("get" if names_one else "list")
+        metrics.API_REQUESTS.labels(verb, resource, call.code).inc()
         metrics.API_SECONDS.labels(verb).observe(time.monotonic() - began)
 
 
-def _resource_of(path: str) -> str:
-    """The resource that a path names, subresource included: `runs/status`. Never the name of an object."""
+_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
+
+def _resource_of(path: str) -> tuple[str, bool]:
+    """The resource that a path names, subresource included (`runs/status`), and whether it names one object of it."""
     parts = path.strip("/").split("/")
     parts = parts[2:] if parts[0] == "api" else parts[3:]
     if parts[:1] == ["namespaces"] and len(parts) > 2:
         parts = parts[2:]
-    return "/".join(part for part in (*parts[:1], *parts[2:3]))
+    return "/".join((*parts[:1], *parts[2:3])), len(parts) > 1
 
 
 async def _exchange(connection: Connection, method: str, path: str, call: _ApiCall, **parts: Any) -> Object:

@@ -90,7 +90,8 @@ class WorkQueue(Generic[Key]):
 
     def longest(self) -> float:
         """For how many seconds the key that is handled longest has been; another thread may ask."""
-        return time.monotonic() - min(tuple(self._began.values()), default=time.monotonic())
+        now = time.monotonic()
+        return max(0.0, now - min(tuple(self._began.values()), default=now))
 
     def _begin(self, key: Key) -> None:
         if not self._open or key in self._active:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientResponse, web
 from kubernetes import client
 
-from spacelift_aws.kube.client import Deletion, Kube
+from spacelift_aws.kube.client import Deletion, Kube, _resource_of
 from spacelift_aws.kube.connection import Connection, connect
 from spacelift_aws.kube.errors import (
     AlreadyExists,
@@ -287,3 +287,19 @@ async def test_whether_a_kind_is_served(server: Server, kube: Kube, status: int,
     server.says(status, body)
     assert await kube.served(INTEGRATIONS) is served
     assert server.asked[0][1] == "/clusters/one/apis/aws.spacelift.io/v1beta1"
+
+
+@pytest.mark.parametrize(
+    ("path", "resource", "names_one"),
+    [
+        ("/api/v1/pods", "pods", False),
+        ("/api/v1/namespaces/kube-system", "namespaces", True),
+        ("/api/v1/namespaces/team/pods/aws-run-1", "pods", True),
+        ("/apis/aws.spacelift.io/v1beta1/namespaces/team/runs", "runs", False),
+        ("/apis/aws.spacelift.io/v1beta1/namespaces/team/runs/plan/status", "runs/status", True),
+        ("/apis/authentication.k8s.io/v1/tokenreviews", "tokenreviews", False),
+        ("/apis/aws.spacelift.io/v1beta1", "", False),
+    ],
+)
+def test_requests_are_counted_by_resource_and_never_by_name(path: str, resource: str, names_one: bool) -> None:
+    assert _resource_of(path) == (resource, names_one)
