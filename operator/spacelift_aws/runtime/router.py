@@ -153,4 +153,4 @@ def _older(run: Run, other: Run) -> bool:
 
 def _may_have_live_credentials(pod: Pod) -> bool:
     """Those in a file may have been renewed since the pod was made, which says when its first ones end."""
-    return pod.has_file or (pod.expires_at is not None and pod.expires_at > datetime.now(UTC))
+    return pod.is_renewed or (pod.expires_at is not None and pod.expires_at > datetime.now(UTC))

@@ -8,12 +8,13 @@ from datetime import datetime
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
-from spacelift_aws.api.run import Delivery, Phase, Run, RunStatus
+from spacelift_aws.api.run import Phase, Run, RunStatus
 from spacelift_aws.controllers.awsintegration.question import external_id_of
 from spacelift_aws.controllers.run import actions, status
 from spacelift_aws.controllers.run.authorization import Circumstances, authorize, integration_key
 from spacelift_aws.controllers.run.credentials.issue import Issuing
 from spacelift_aws.controllers.run.decide import decide
+from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.ports import (
@@ -106,7 +107,7 @@ class Executor:
             if not self._is_ours(run, pod):
                 continue
             # Variables are issued before anything runs, a file is renewed for as long as something does.
-            settled = pod is not None and pod.running and run.spec.delivery is not Delivery.FILE
+            settled = pod is not None and pod.running and not DELIVERIES[run.spec.delivery].is_renewed
             if run.status.phase.terminal or settled:
                 continue
             self._memories.remember(run_id_of(run), unanswered_at=now)

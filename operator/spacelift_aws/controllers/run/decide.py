@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from spacelift_aws.api.meta import format_time
 from spacelift_aws.api.reasons import ConditionType, SucceededReason
-from spacelift_aws.api.run import Delivery, MaskLogs, Phase, RunStatus
+from spacelift_aws.api.run import MaskLogs, Phase, RunStatus
 from spacelift_aws.controllers.run import status
 from spacelift_aws.controllers.run.actions import (
     Action,
@@ -146,14 +146,12 @@ def _changed_on_the_way(seen: Observed, pod: Pod) -> str | None:
             f"Container `{bare[0]}` of the pod is without the helper that masks logs: not by the template, so by a "
             "webhook of the cluster. Keep the webhook from this pod, or use `maskLogs: Auto`."
         )
-    if seen.run.spec.delivery is not Delivery.FILE:
-        return None
     for container in pod.containers:
-        if container.name in names and container.hindrance is not None:
+        hindrance = container.hindrances.get(seen.run.spec.delivery)
+        if container.name in names and hindrance is not None:
             return (
-                f"Container `{container.name}` was given {container.hindrance}: not by the template, so by a webhook "
-                "of the cluster, as EKS's does for service accounts that are annotated with a role. Use a service "
-                "account without a role, keep the webhook from this pod, or use `delivery: Environment`."
+                f"Container `{container.name}` was given {hindrance}: not by the template, so by a webhook of the "
+                "cluster, as EKS's does for service accounts that are annotated with a role. " + seen.delivery.remedy
             )
     return None
 
@@ -171,7 +169,7 @@ def _advise(seen: Observed, pod: Pod) -> Decision | None:
 
 def _advice_due(seen: Observed, pod: Pod) -> datetime | None:
     """When to tell that variables may not last: at the start if that is known then, else at half of the session."""
-    if seen.run.spec.delivery is Delivery.FILE or seen.memory.advised or not isinstance(seen.grant, Authorized):
+    if seen.delivery.is_renewed or seen.memory.advised or not isinstance(seen.grant, Authorized):
         return None
     life, seconds = session_life(seen), seen.run.spec.active_deadline_seconds
     if seconds is not None:
@@ -201,7 +199,7 @@ def _keep_going(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision
 def _go_on_without(seen: Observed, pod: Pod, renewal: NotRenewed, wake: datetime | None) -> Decision:
     """Credentials are due and cannot be had."""
     wake = _earliest(wake, renewal.again_at)
-    if seen.run.spec.delivery is not Delivery.FILE:
+    if not seen.delivery.is_renewed:
         wanted = status.with_pod(seen, pod, f"The pod waits for fresh credentials: {renewal.why}")
         return Decision(_write(seen, wanted, "PodNotReady"), wake)
     if seen.expires_at is not None and seen.now < seen.expires_at:

@@ -7,6 +7,8 @@ from enum import Enum
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import AssumeRoleRequest
+from spacelift_aws.controllers.run.delivery import DELIVERIES
+from spacelift_aws.controllers.run.delivery.delivery import CredentialDelivery
 from spacelift_aws.controllers.run.pod.view import Pod
 
 LONGEST_SESSION = timedelta(hours=12, minutes=5)
@@ -128,6 +130,11 @@ class Observed:
     """The executor's own service account, where it is one of the Run's namespace: no run may have it."""
     helper_image: str | None = None
     """The image with the helper that masks logs, if there is one."""
+
+    @property
+    def delivery(self) -> CredentialDelivery:
+        """How the Run's containers receive credentials."""
+        return DELIVERIES[self.run.spec.delivery]
 
     @property
     def stopped(self) -> bool:

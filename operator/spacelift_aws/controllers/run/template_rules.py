@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from spacelift_aws.api.reasons import LogsMaskedReason
-from spacelift_aws.api.run import Delivery, MaskLogs, RunSpec
-from spacelift_aws.controllers.run.delivery import file as file
+from spacelift_aws.api.run import MaskLogs, RunSpec
+from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.pod import masking
 from spacelift_aws.controllers.run.pod.masking import Masking
 from spacelift_aws.names import CHILD_PREFIX, CREDENTIAL_VARIABLES, OWN_PREFIX
@@ -58,7 +58,7 @@ def _refusals(spec: RunSpec, own_account: str | None, helper_image: str | None) 
     if size > LARGEST:
         yield f"template.spec: {size:,} bytes are more than {LARGEST:,}; the run's pod and status need room as well."
     yield from _own_metadata(spec)
-    yield from _delivery(spec, pod)
+    yield from DELIVERIES[spec.delivery].refusals(pod, _credentialed(spec, pod))
     yield from masking.refusals(pod, _credentialed(spec, pod))
     account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
     if account == own_account:
@@ -147,19 +147,6 @@ def _own_metadata(spec: RunSpec) -> Iterator[str]:
         for key in entries or ():
             if key.startswith(OWN_PREFIX):
                 yield f"template.metadata.{kind}: `{key}` is the operator's own; remove it."
-
-
-def _delivery(spec: RunSpec, pod: Mapping[str, Any]) -> Iterator[str]:
-    credentialed = _credentialed(spec, pod)
-    if spec.delivery is Delivery.FILE:
-        yield from file.refusals(pod, credentialed)
-        return
-    for place, container in credentialed:
-        if container.get("restartPolicy") or container.get("restartPolicyRules"):
-            yield (
-                f"{place}.restartPolicy: a container that starts again would do so with the credentials of its first "
-                "start, dead by then; remove it, or use `delivery: File`."
-            )
 
 
 def _credentialed(spec: RunSpec, pod: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

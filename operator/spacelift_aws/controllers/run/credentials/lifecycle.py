@@ -8,7 +8,6 @@ whose renewal is still due.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spacelift_aws.api.run import Delivery
 from spacelift_aws.controllers.run.actions import Action, Decision, DeletePod, DeleteSecret, IssueCredentials
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.state import LONGEST_SESSION, Authorized, Observed, SecretState
@@ -46,7 +45,7 @@ def session_life(seen: Observed) -> timedelta:
 
 def is_renewed(seen: Observed, pod: Pod) -> bool:
     """Whether the pod has use for fresh credentials: a file is read again and again, variables at the start only."""
-    return seen.run.spec.delivery is Delivery.FILE or pod.awaits_credentials(credentialed_containers(seen.run.spec))
+    return seen.delivery.is_renewed or pod.awaits_credentials(credentialed_containers(seen.run.spec))
 
 
 def renewal_due(seen: Observed, pod: Pod | None = None) -> datetime:
@@ -55,7 +54,7 @@ def renewal_due(seen: Observed, pod: Pod | None = None) -> datetime:
     if pod is not None and _misses_secret(seen, pod):
         return issued_at + seen.limits.secret_seen if issued_at is not None else seen.now
     early, pause = NEAR_EXPIRY, RENEWAL_PAUSE
-    if seen.run.spec.delivery is Delivery.FILE:
+    if seen.delivery.is_renewed:
         life, after = session_life(seen), seen.limits.renew_after
         early, pause = life * (1 - after), min(pause, life * after)
     due = seen.expires_at - early if seen.expires_at is not None else seen.now
@@ -76,7 +75,7 @@ def renew(seen: Observed, pod: Pod) -> Action | NotRenewed:
         return IssueCredentials(seen.grant)
     else:
         why, retry_at = memory.trouble.message, memory.trouble.retry_at
-    if seen.run.spec.delivery is Delivery.FILE and pod.running:
+    if seen.delivery.is_renewed and pod.running:
         # What runs goes on with what it has: nothing is taken away from it, not even at the end.
         return NotRenewed(why, retry_at)
     return _without_renewal(seen, pod, why, retry_at)
@@ -84,7 +83,7 @@ def renew(seen: Observed, pod: Pod) -> Action | NotRenewed:
 
 def _acts_as_another(seen: Observed, pod: Pod, grant: Authorized) -> bool:
     """Whether a run in the middle of its work would go on as another role."""
-    in_the_middle = seen.run.spec.delivery is Delivery.FILE and pod.running
+    in_the_middle = seen.delivery.is_renewed and pod.running
     return in_the_middle and pod.role_arn is not None and pod.role_arn != grant.request.role_arn
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from spacelift_aws.api.meta import format_time
-from spacelift_aws.api.run import Delivery, Run
+from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import Credentials
-from spacelift_aws.controllers.run.delivery import file
+from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.owner import owner_reference
 from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_RUN, LABEL_RUN_ID, SECRET_TYPE, child_name
 
@@ -29,17 +29,5 @@ def build_secret(run: Run, run_id: str, credentials: Credentials) -> dict[str, A
             },
             "ownerReferences": [owner_reference(run)],
         },
-        "stringData": _content(run, credentials),
-    }
-
-
-def _content(run: Run, credentials: Credentials) -> dict[str, str]:
-    if run.spec.delivery is Delivery.FILE:
-        return file.secret_content(credentials)
-    return {
-        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
-        # botocore reads the older name first: the two must be equal.
-        "AWS_SECURITY_TOKEN": credentials.session_token,
-        "AWS_SESSION_TOKEN": credentials.session_token,
+        "stringData": DELIVERIES[run.spec.delivery].content(credentials),
     }

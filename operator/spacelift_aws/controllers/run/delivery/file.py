@@ -13,6 +13,7 @@ from typing import Any
 
 from spacelift_aws.api.meta import format_time
 from spacelift_aws.aws.sts import Credentials
+from spacelift_aws.controllers.run.delivery.delivery import Places
 from spacelift_aws.names import CREDENTIAL_VARIABLES
 
 MOUNT_PATH = "/var/run/secrets/aws.spacelift.io"
@@ -53,48 +54,80 @@ SKIP_CONTAINERS = "eks.amazonaws.com/skip-containers"
 """Annotation that names containers, by commas, into which EKS's webhook injects no identity."""
 
 
-def secret_content(credentials: Credentials) -> dict[str, str]:
-    """What the Secret holds, by file name (https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
-    printed = {
-        "Version": 1,
-        "AccessKeyId": credentials.access_key_id,
-        "SecretAccessKey": credentials.secret_access_key,
-        "SessionToken": credentials.session_token,
-        "Expiration": format_time(credentials.expires_at - EARLIER),
-    }
-    return {"config": CONFIG, "credentials.json": json.dumps(printed)}
+class FileDelivery:
+    """Two files in a mounted Secret, which is replaced before the credentials expire."""
 
+    is_renewed = True
+    masked_files = MOUNT_PATH
+    remedy = "Use a service account without a role, keep the webhook from this pod, or use `delivery: Environment`."
 
-def volume(secret_name: str) -> dict[str, Any]:
-    """The volume. Whoever the container runs as has to read it, and nobody else sees it: hence readable by all."""
-    return {"name": VOLUME, "secret": {"secretName": secret_name, "optional": False, "defaultMode": 0o444}}
+    def content(self, credentials: Credentials) -> dict[str, str]:
+        """By file name (https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
+        printed = {
+            "Version": 1,
+            "AccessKeyId": credentials.access_key_id,
+            "SecretAccessKey": credentials.secret_access_key,
+            "SessionToken": credentials.session_token,
+            "Expiration": format_time(credentials.expires_at - EARLIER),
+        }
+        return {"config": CONFIG, "credentials.json": json.dumps(printed)}
 
+    def annotations(self, own: Mapping[str, str], credentialed: Iterable[str]) -> dict[str, str]:
+        """EKS's webhook skips the containers that have the file."""
+        return {**own, SKIP_CONTAINERS: skipping(own.get(SKIP_CONTAINERS), credentialed)}
 
-def add_to(container: dict[str, Any]) -> None:
-    """Mount the files into a container and point SDKs to them.
+    def volumes(self, secret_name: str) -> list[dict[str, Any]]:
+        """Whoever the container runs as has to read it, and nobody else sees it: hence readable by all."""
+        secret = {"secretName": secret_name, "optional": False, "defaultMode": 0o444}
+        return [{"name": VOLUME, "secret": secret}]
 
-    Never by `subPath`: such a mount is not updated.
-    """
-    mount = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
-    container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
-    own = [variable for variable in container.get("env") or () if variable.get("name") not in tuple(VARIABLES)]
-    # A source as a whole may bring anything, and `env` wins over it: no SDK takes an empty variable for credentials.
-    shields = dict.fromkeys(_SHIELDED, "") if container.get("envFrom") else {}
-    container["env"] = own + [{"name": name, "value": value} for name, value in {**shields, **VARIABLES}.items()]
+    def add_to(self, container: dict[str, Any], secret_name: str) -> None:
+        """Mount the files and point SDKs to them.
+
+        Never by `subPath`: such a mount is not updated.
+        """
+        mount = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
+        container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
+        own = [variable for variable in container.get("env") or () if variable.get("name") not in tuple(VARIABLES)]
+        # A source as a whole may bring anything, and `env` wins over it: SDKs skip an empty variable.
+        shields = dict.fromkeys(_SHIELDED, "") if container.get("envFrom") else {}
+        container["env"] = own + [{"name": name, "value": value} for name, value in {**shields, **VARIABLES}.items()]
+
+    def is_in(self, pod: Mapping[str, Any], secret_name: str) -> bool:
+        """Whether the pod has the volume with this run's Secret."""
+        return any(
+            one.get("name") == VOLUME and (one.get("secret") or {}).get("secretName") == secret_name
+            for one in pod.get("volumes") or ()
+        )
+
+    def refusals(self, pod: Mapping[str, Any], credentialed: Places) -> Iterator[str]:
+        """Variables, volumes and mounts that are in the way."""
+        yield from _volumes_refused(pod.get("volumes") or [])
+        for place, container in credentialed:
+            yield from _variables_refused(place, container)
+            yield from _mounts_refused(place, container.get("volumeMounts") or [])
+
+    def hindrance(self, container: Mapping[str, Any], pod: Mapping[str, Any], secret_name: str) -> str | None:
+        """Another source of credentials, or no file."""
+        # Of two variables with the same name the last counts.
+        variables = {variable.get("name"): variable for variable in container.get("env") or ()}
+        for name in OTHER_SOURCES:
+            found = variables.get(name)
+            if found is not None and (found.get("value") or found.get("valueFrom")):
+                return f"variable {name}, which SDKs prefer to the run's file of credentials"
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            if (variables.get(name) or {}).get("value") != VARIABLES[name]:
+                return f"another {name} than the run's"
+        mounted = any(_is_ours(mount) for mount in container.get("volumeMounts") or ())
+        if not mounted or not self.is_in(pod, secret_name):
+            return f"no mount of the run's credentials at {MOUNT_PATH}"
+        return None
 
 
 def skipping(annotation: str | None, containers: Iterable[str]) -> str:
     """The annotation's value, with what the template itself wants to be skipped."""
     wanted = [name.strip() for name in (annotation or "").split(",")]
     return ",".join(dict.fromkeys([*filter(None, wanted), *containers]))
-
-
-def refusals(pod: Mapping[str, Any], places: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
-    """What in a template keeps containers from using the file; `places` are those containers and where they stand."""
-    yield from _volumes_refused(pod.get("volumes") or [])
-    for place, container in places:
-        yield from _variables_refused(place, container)
-        yield from _mounts_refused(place, container.get("volumeMounts") or [])
 
 
 def _variables_refused(place: str, container: Mapping[str, Any]) -> Iterator[str]:
@@ -136,37 +169,10 @@ def _meet(path: str) -> bool:
     return any(ours.startswith(theirs) or theirs.startswith(ours) for ours in (f"{MOUNT_PATH}/", f"{MOUNT_PATH[4:]}/"))
 
 
-def hindrance(container: Mapping[str, Any], pod: Mapping[str, Any], secret_name: str) -> str | None:
-    """What keeps a container of a pod, as the API server has it, from using the file; None if nothing does.
-
-    Webhooks may have changed the pod after it was sent.
-    """
-    # Of two variables with the same name the last counts.
-    variables = {variable.get("name"): variable for variable in container.get("env") or ()}
-    for name in OTHER_SOURCES:
-        found = variables.get(name)
-        if found is not None and (found.get("value") or found.get("valueFrom")):
-            return f"variable {name}, which SDKs prefer to the run's file of credentials"
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        if (variables.get(name) or {}).get("value") != VARIABLES[name]:
-            return f"another {name} than the run's"
-    if not mounts_file(pod, secret_name) or not any(_is_ours(mount) for mount in container.get("volumeMounts") or ()):
-        return f"no mount of the run's credentials at {MOUNT_PATH}"
-    return None
-
-
 def _is_ours(mount: Mapping[str, Any]) -> bool:
     return (
         mount.get("name") == VOLUME
         and mount.get("mountPath") == MOUNT_PATH
         and not mount.get("subPath")
         and not mount.get("subPathExpr")
-    )
-
-
-def mounts_file(pod: Mapping[str, Any], secret_name: str) -> bool:
-    """Whether a pod's spec has the volume with this run's Secret."""
-    return any(
-        one.get("name") == VOLUME and (one.get("secret") or {}).get("secretName") == secret_name
-        for one in pod.get("volumes") or ()
     )

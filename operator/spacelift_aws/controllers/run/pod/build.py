@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from spacelift_aws.api.meta import format_time
-from spacelift_aws.api.run import Delivery, Run
-from spacelift_aws.controllers.run.delivery import file as file
+from spacelift_aws.api.run import Run
+from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.owner import owner_reference
 from spacelift_aws.controllers.run.pod import masking
 from spacelift_aws.controllers.run.template_rules import credentialed_containers
@@ -36,10 +36,8 @@ def build_pod(
     """
     metadata = run.spec.template.metadata
     labels = dict(metadata.labels or {}) if metadata else {}
-    annotations = dict(metadata.annotations or {}) if metadata else {}
-    if run.spec.delivery is Delivery.FILE:
-        skip = file.SKIP_CONTAINERS
-        annotations[skip] = file.skipping(annotations.get(skip), credentialed_containers(run.spec))
+    own = (metadata.annotations or {}) if metadata else {}
+    annotations = DELIVERIES[run.spec.delivery].annotations(own, credentialed_containers(run.spec))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -64,7 +62,7 @@ def _pod_spec(run: Run, run_id: str, role_arn: str, helper_image: str | None) ->
     spec: dict[str, Any] = copy.deepcopy(run.spec.template.spec)
     spec["restartPolicy"] = "Never"
     credentialed = credentialed_containers(run.spec)
-    computed = computed_variables(run, run_id, role_arn)
+    computed, delivery = computed_variables(run, run_id, role_arn), DELIVERIES[run.spec.delivery]
     for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
         own = container.get("env") or []
         names = [variable.get("name") for variable in own]
@@ -73,20 +71,12 @@ def _pod_spec(run: Run, run_id: str, role_arn: str, helper_image: str | None) ->
             {"name": name, "value": value} for name, value in computed.items() if name not in names
         ] + own
         if container["name"] in credentialed:
-            _deliver(run, run_id, container)
-    if run.spec.delivery is Delivery.FILE:
-        spec["volumes"] = [*(spec.get("volumes") or ()), file.volume(child_name(run_id))]
+            delivery.add_to(container, child_name(run_id))
+    if volumes := delivery.volumes(child_name(run_id)):
+        spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
     if helper_image:
         masking.add_to(spec, run.spec, masking.plan(run.spec, credentialed, helper_image), helper_image)
     return spec
-
-
-def _deliver(run: Run, run_id: str, container: dict[str, Any]) -> None:
-    if run.spec.delivery is Delivery.FILE:
-        file.add_to(container)
-        return
-    # Last, because the last source wins: a Secret or ConfigMap of the template cannot replace a value.
-    container["envFrom"] = [*(container.get("envFrom") or ()), {"secretRef": {"name": child_name(run_id)}}]
 
 
 def computed_variables(run: Run, run_id: str, role_arn: str) -> Mapping[str, str]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spacelift_aws.api.reasons import LogsMaskedReason
-from spacelift_aws.api.run import Delivery, MaskLogs, RunSpec
-from spacelift_aws.controllers.run.delivery import file as file
+from spacelift_aws.api.run import MaskLogs, RunSpec
+from spacelift_aws.controllers.run.delivery import DELIVERIES
 
 INIT_CONTAINER = "aws-run-mask"
 VOLUME = "spacelift-aws-mask"
@@ -153,7 +153,8 @@ def add_to(pod: dict[str, Any], spec: RunSpec, masking: Masking, helper_image: s
     # Three times what the helper needs; what lies there counts as memory of the init container.
     volume = {"name": VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}}
     pod["volumes"] = [*(pod.get("volumes") or ()), volume]
-    files = ["--files", file.MOUNT_PATH] if spec.delivery is Delivery.FILE else []
+    folder = DELIVERIES[spec.delivery].masked_files
+    files = ["--files", folder] if folder is not None else []
     for container in _containers(pod):
         if container["name"] in masking.containers:
             # `args` stay: the kubelet puts them behind `command`.

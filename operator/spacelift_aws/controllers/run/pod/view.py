@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from spacelift_aws.api.run import Delivery
 from spacelift_aws.aws.arns import parse_role_arn
-from spacelift_aws.controllers.run.delivery import file as file
+from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.pod import masking
 from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_ROLE_ARN, ANNOTATION_RUN, LABEL_RUN_ID, executor_of
 
@@ -24,8 +25,8 @@ class Container:
     exit_code: int | None
     started_at: datetime | None
     finished_at: datetime | None
-    hindrance: str | None
-    """What keeps its SDKs from using the run's credentials with `delivery: File`, by the pod's spec."""
+    hindrances: Mapping[Delivery, str]
+    """What keeps its SDKs from using the run's credentials, by the pod's spec, for each delivery that is hindered."""
     masked: bool
     """Whether the helper that masks logs stands in front of its command, by the pod's spec."""
 
@@ -73,8 +74,8 @@ class Pod:
     role_arn: str | None
     conditions: tuple[PodCondition, ...]
     containers: tuple[Container, ...]
-    has_file: bool
-    """Whether it has the volume of `delivery: File`: its credentials may have been renewed since it was made."""
+    is_renewed: bool
+    """Whether its delivery renews credentials: it may hold newer ones than those that it was made with."""
     gone: bool = False
 
     @property
@@ -130,7 +131,7 @@ def parse_pod(body: Mapping[str, Any]) -> Pod:
         role_arn=_role_arn(annotations.get(ANNOTATION_ROLE_ARN)),
         conditions=tuple(_condition(condition) for condition in status.get("conditions") or ()),
         containers=_containers(spec, status, metadata["name"]),
-        has_file=file.mounts_file(spec, metadata["name"]),
+        is_renewed=any(one.is_renewed and one.is_in(spec, metadata["name"]) for one in DELIVERIES.values()),
     )
 
 
@@ -145,14 +146,18 @@ def _containers(spec: Mapping[str, Any], status: Mapping[str, Any], secret_name:
         for container in spec.get(specs) or ():
             name = container.get("name", "")
             sidecar = init and container.get("restartPolicy") == "Always"
-            hindrance = file.hindrance(container, spec, secret_name)
+            hindrances = {
+                delivery: hindrance
+                for delivery, one in DELIVERIES.items()
+                if (hindrance := one.hindrance(container, spec, secret_name)) is not None
+            }
             masked = masking.starts_helper(container)
-            found.append(_container(name, init, sidecar, said.get(name) or {}, hindrance, masked))
+            found.append(_container(name, init, sidecar, said.get(name) or {}, hindrances, masked))
     return tuple(found)
 
 
 def _container(
-    name: str, init: bool, sidecar: bool, said: Mapping[str, Any], hindrance: str | None, masked: bool
+    name: str, init: bool, sidecar: bool, said: Mapping[str, Any], hindrances: Mapping[Delivery, str], masked: bool
 ) -> Container:
     states: Mapping[str, Any] = said.get("state") or {}
     state = next((known for known in ("terminated", "running") if known in states), "waiting")
@@ -167,7 +172,7 @@ def _container(
         exit_code=details.get("exitCode"),
         started_at=_time(details.get("startedAt")),
         finished_at=_time(details.get("finishedAt")),
-        hindrance=hindrance,
+        hindrances=hindrances,
         masked=masked,
     )
 
