@@ -45,6 +45,8 @@ NO_USE: Expected = ("use", "on it is missing")
 NO_DECISION: Expected = ("integrations", "may not decide what AwsIntegration")
 CHANGES_NONE: Expected = ("executor-secrets", "creates and deletes single Secrets and changes none")
 ONLY_EXECUTORS: Expected = ("run-secrets", "which only the operator and its workers make")
+FORGES: Expected = ("use", "leave them out, or write your own name")
+RENAMES: Expected = ("requester", "only the API server writes it; leave it as it is")
 ORPHANS: Expected = ("run-deletion", "is not deleted with --cascade=orphan")
 
 
@@ -260,6 +262,10 @@ def runs_created(caller: Caller) -> Iterator[Case]:
     expected = None if caller.kind == "administrator" else NO_USE
     for namespace, type_ in itertools.product((None, "elsewhere"), ("Task", "Proposed")):
         yield creation(caller, f"a Run, {type_}, integration {namespace}", expected, run(namespace, type_))
+    # The requester's name is written over; that of who stopped it is not there yet.
+    requested, stopped = (f"aws.spacelift.io/{word}-by" for word in ("requested", "stopped"))
+    yield creation(caller, "a Run, another's", expected, run(annotations={requested: "somebody"}))
+    yield creation(caller, "a Run, stopped", expected or FORGES, run(annotations={stopped: "somebody"}))
 
 
 def runs_treated(caller: Caller) -> Iterator[Case]:
@@ -269,6 +275,9 @@ def runs_treated(caller: Caller) -> Iterator[Case]:
     held = run(finalizers=["orphan"])
     yield treatment(caller, "a Run with the finalizer orphan: delete it", ORPHANS, held, "DELETE", {})
     yield treatment(caller, "a Run: stop it", None, run(), "PATCH", {"spec": {"stop": True}})
+    for word in ("requested", "stopped"):
+        change = {"metadata": {"annotations": {f"aws.spacelift.io/{word}-by": "somebody"}}}
+        yield treatment(caller, f"a Run: {word}-by", RENAMES, run(), "PATCH", change)
     ended = {"status": {"phase": "Failed"}}
     yield treatment(caller, "a Run: write its status", None, run(), "PATCH", ended, "/status")
 

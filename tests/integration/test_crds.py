@@ -140,7 +140,7 @@ REFUSED_INTEGRATIONS: list[tuple[dict[str, Any], str]] = [
     ({"tagAssumeRole": True, "tags": [{"key": "team"}]}, "give exactly one of value and from"),
     ({"tagAssumeRole": True, "tags": [{"key": "t", "from": {}}]}, "give exactly one of label and requester"),
     ({"tagAssumeRole": True, "tags": [{"key": "t", "from": {"label": "a b"}}]}, "write a label's key"),
-    ({"tagAssumeRole": True, "tags": [{"key": "t", "from": {"requester": False}}]}, "supported values: true"),
+    ({"tagAssumeRole": True, "tags": [{"key": "t", "from": {"requester": False}}]}, 'supported values: "true"'),
     (
         {"tagAssumeRole": True, "tags": [{"key": "Team", "value": "a"}, {"key": "team", "value": "b"}]},
         "give each key once: to AWS",
