@@ -24,8 +24,8 @@ from sandbox.worker import Worker, tenant
 from spacelift_aws.names import child_name
 
 from .conftest import SETTINGS
+from .runs.play import FOREVER, Play, container
 from .test_crashes import identifier, pods_made
-from .test_runs import FOREVER, Play, container
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a Secret for a local process")
 

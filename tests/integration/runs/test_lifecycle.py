@@ -4,116 +4,30 @@ Most of them are created at once, by the fixture `cast`, and go their ways side 
 looks at how each has fared.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sandbox.faults import Match, Rule, denied, throttled
-from sandbox.objects import Object, RefusedError, complete, condition
+from sandbox.faults import Match
+from sandbox.objects import RefusedError, condition
 from sandbox.stage import Stage
-from spacelift_aws.names import child_name
 
-FOUR = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"]
-HOLD_KEY = "sandbox/hold"
-HOLD = {HOLD_KEY: "true"}
-FOREVER = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
-CONTROLLER = "system:serviceaccount:spacelift-aws:spacelift-aws-controller"
-
-
-def issued(reason: str, message: str = "") -> Callable[[Object | None], bool]:
-    """The Run waits for this reason and says so."""
-
-    def waits(run: Object | None) -> bool:
-        why = condition(run, "CredentialsIssued")
-        return why.get("reason") == reason and message in why.get("message", "")
-
-    return waits
-
-
-def phase(*wanted: str) -> Callable[[Object | None], bool]:
-    return lambda run: (run or {}).get("status", {}).get("phase") in wanted
-
-
-def says(words: str) -> Callable[[Object | None], bool]:
-    return lambda run: words in (run or {}).get("status", {}).get("message", "")
-
-
-def gone(body: Object | None) -> bool:
-    return body is None
-
-
-def container(name: str, script: str = "true", **more: Any) -> dict[str, Any]:
-    return {"name": name, "image": "sandbox", "command": ["sh", "-c", script], **more}
-
-
-@dataclass
-class Play:
-    """A namespace with a trusted integration, and what is done to Runs in it."""
-
-    stage: Stage
-    namespace: str
-    runs: dict[str, str] = field(default_factory=dict)
-    folder: Path = Path()
-
-    def run(self, role: str, script: str = "true", **spec: Any) -> str:
-        """Create a Run and remember it by the part it plays."""
-        self.runs[role] = self.stage.run(self.namespace, script, **spec)
-        return self.runs[role]
-
-    def wait(self, role: str, until: Callable[[Object | None], object] = complete, timeout: float = 30) -> Object:
-        return self.stage.objects.wait("Run", self.namespace, self.runs[role], until, timeout=timeout, what=role)
-
-    def end(self, role: str) -> tuple[str, str]:
-        """Phase and reason of a Run's end; what belongs to every end is checked."""
-        run = self.wait(role)
-        status = run["status"]
-        assert condition(run, "Complete")["reason"] == status["phase"]
-        assert condition(run, "Succeeded")["status"] == ("True" if status["phase"] == "Finished" else "False")
-        assert status["finishedAt"]
-        assert self.secret(role) is None
-        return status["phase"], condition(run, "Succeeded")["reason"]
-
-    def child(self, role: str) -> str:
-        """The name of a Run's Secret and pod, once it has them."""
-        run = self.wait(role, lambda run: (run or {}).get("status", {}).get("podName"))
-        assert run["status"]["secretName"] == run["status"]["podName"] == child_name(run["status"]["runId"])
-        return str(run["status"]["podName"])
-
-    def secret(self, role: str) -> Object | None:
-        run = self.stage.objects.get("Run", self.namespace, self.runs[role])
-        assert run is not None
-        return self.stage.objects.get("Secret", self.namespace, child_name(run["status"]["runId"]))
-
-    def patch(self, role: str, **spec: Any) -> None:
-        self.stage.objects.patch("Run", self.namespace, self.runs[role], {"spec": spec})
-
-    def report(self, role: str, **status: Any) -> None:
-        """Write the status of a Run's pod, as a kubelet or another controller of the cluster would."""
-        self.stage.objects.patch("Pod", self.namespace, self.child(role), {"status": status}, subresource="status")
-
-    def logs(self, role: str) -> str:
-        return self.stage.cluster.kubectl("logs", f"--namespace={self.namespace}", self.child(role)).stdout
-
-    def events(self, role: str) -> list[str]:
-        name = self.runs[role]
-        found = self.stage.objects.list("Event", self.namespace)
-        return sorted(str(event["reason"]) for event in found if event["involvedObject"]["name"] == name)
-
-
-def play(stage: Stage, labels: Mapping[str, str] | None = None, **integration: Any) -> Play:
-    namespace = stage.namespace(labels)
-    stage.integration(namespace, **integration)
-    return Play(stage, namespace)
-
-
-def terminated(code: int, reason: str) -> dict[str, Any]:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"terminated": {"exitCode": code, "reason": reason, "startedAt": now, "finishedAt": now}}
-
+from .play import (
+    CONTROLLER,
+    FOREVER,
+    FOUR,
+    HOLD,
+    HOLD_KEY,
+    Play,
+    container,
+    gone,
+    issued,
+    phase,
+    play,
+    ready,
+    says,
+    terminated,
+)
 
 REFUSED_TEMPLATES: dict[str, tuple[dict[str, Any], str]] = {
     "one of the four variables": (
@@ -145,13 +59,7 @@ def _nested(depth: int) -> Any:
 
 
 @pytest.fixture(scope="module")
-def seasoned(_stage: Stage) -> Play:
-    """An integration whose trust will have been verified some time ago."""
-    return play(_stage)
-
-
-@pytest.fixture(scope="module")
-def cast(_stage: Stage, seasoned: Play, tmp_path_factory: pytest.TempPathFactory) -> Play:
+def cast(_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Play:
     """All Runs that need nothing but their own namespace."""
     on = play(_stage)
     on.folder = tmp_path_factory.mktemp("cast")
@@ -424,166 +332,6 @@ def test_a_run_that_is_deleted_takes_pod_and_secret_along(cast: Play, policy: st
     cast.stage.objects.delete("Run", cast.namespace, cast.runs[policy], propagationPolicy=policy)
     for kind in ("Secret", "Pod"):
         cast.stage.objects.wait(kind, cast.namespace, name, gone)
-
-
-# Runs that need a namespace, an integration or a fault of their own
-
-
-def test_who_may_use_an_integration(stage: Stage) -> None:
-    owner = play(stage, allowedNamespaces={"from": "Selector", "selector": {"matchLabels": {"team": "red"}}})
-    owner.stage.integration(owner.namespace, "stacks", allowedStacks=["vpc"])
-    owner.stage.integration(owner.namespace, "workers", trusted=False, generateCredentialsInWorker=True)
-    guest = Play(stage, stage.namespace())
-    guest.run("guest", integrationRef={"name": "prod", "namespace": owner.namespace})
-    guest.run("worker", integrationRef={"name": "workers", "namespace": owner.namespace})
-    owner.run("stack", integration="stacks", stack="db")
-    owner.run("no stack", integration="stacks")
-    owner.run("right stack", integration="stacks", stack="vpc")
-    owner.run("worker", integration="workers")
-    guest.wait("guest", issued("NotAllowed", "`from: Selector`"))
-    guest.wait("worker", issued("WorkerModeIsNamespaced"))
-    owner.wait("stack", issued("NotAllowed", "stack `db`"))
-    owner.wait("no stack", issued("NotAllowed", "without a stack"))
-    stage.objects.patch("Namespace", None, guest.namespace, {"metadata": {"labels": {"team": "red"}}})
-    stage.objects.patch("AwsIntegration", owner.namespace, "stacks", {"spec": {"allowedStacks": ["vpc", "db"]}})
-    assert guest.end("guest") == owner.end("stack") == owner.end("right stack") == ("Finished", "Finished")
-    owner.wait("worker", issued("NoWorker", "pool `default`"))
-
-
-def test_what_a_session_carries(stage: Stage) -> None:
-    read_only = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:*","Resource":"*"}]}'
-    on = play(stage, tagAssumeRole=True, proposed={"sessionPolicy": read_only}, durationSeconds=1800)
-    on.run("tracked", type="Tracked", stack="vpc")
-    on.run("proposed", type="Proposed")
-    calls = {}
-    for role in ("tracked", "proposed"):
-        assert on.end(role) == ("Finished", "Finished")
-        run_id = on.wait(role)["status"]["runId"]
-        [calls[role]] = stage.proxy.calls_of(Match(session_name_prefix=run_id))
-        assert calls[role].duration_seconds == 1800
-        assert calls[role].external_id == stage.external_id(on.namespace, "prod")
-        assert calls[role].tags == {"run": run_id, "stack": "vpc" if role == "tracked" else "", "space": on.namespace}
-    assert not calls["tracked"].has("Policy")
-    assert calls["proposed"].parameters["Policy"] == read_only
-
-
-@pytest.fixture
-def quota(stage: Stage) -> Play:
-    on = play(stage)
-    body = {"kind": "ResourceQuota", "metadata": {"name": "few", "namespace": on.namespace}}
-    stage.objects.create({**body, "spec": {"hard": {"pods": "0"}}})
-    return on
-
-
-def test_the_api_servers_word_on_a_pod(stage: Stage, quota: Play) -> None:
-    restricted = play(stage, {"pod-security.kubernetes.io/enforce": "restricted"})
-    restricted.run("insecure")
-    quota.run("crowded")
-    assert restricted.end("insecure") == ("Failed", "TemplateRefused")
-    assert "violates PodSecurity" in restricted.wait("insecure")["status"]["message"]
-    quota.wait("crowded", says("exceeded quota: few"))
-    assert quota.secret("crowded") is None, "no Secret lives while nothing can use it"
-    stage.objects.patch("ResourceQuota", quota.namespace, "few", {"spec": {"hard": {"pods": "5"}}})
-    assert quota.end("crowded") == ("Finished", "Finished")
-
-
-def test_what_sts_says_to_a_run(stage: Stage, seasoned: Play) -> None:
-    """Throttling delays; a refusal is final only where trust holds all the while; where it broke, the Run waits."""
-    one, two, three = play(stage), play(stage), seasoned
-    for on in (one, two, three):
-        stage.objects.wait("AwsIntegration", on.namespace, "prod", lambda body: ready(body) == "True")
-    roles = [integration_of(on)["spec"]["roleArn"] for on in (one, two, three)]
-    stage.proxy.add(Rule(Match(role_arn=roles[0]), throttled(), times=4))
-    stage.proxy.add(Rule(Match(role_arn=roles[1], session_name_prefix="01"), denied()))
-    own = stage.external_id(three.namespace, "prod")
-    broken_role = roles[2].rsplit("/", 1)[1]
-    stage.customer.set_trust(broken_role, stage.trust("someone@else"))
-    one.run("throttled")
-    two.run("refused")
-    three.run("trust broken")
-    one.wait("throttled", issued("Retrying", "Rate exceeded"))
-    two.wait("refused", issued("AccessDenied", "not authorized to perform: sts:AssumeRole"))
-    three.wait("trust broken", issued("AccessDenied"))
-    assert one.end("throttled") == ("Finished", "Finished")
-    three.wait("trust broken", issued("IntegrationNotReady"), timeout=40)
-    stage.customer.set_trust(broken_role, stage.trust(own))
-    assert two.end("refused") == ("Failed", "AccessDenied")
-    assert three.end("trust broken") == ("Finished", "Finished")
-
-
-def ready(body: Object | None) -> str | None:
-    return condition(body, "Ready").get("status")
-
-
-def integration_of(on: Play) -> Object:
-    return on.stage.objects.get("AwsIntegration", on.namespace, "prod") or {}
-
-
-def test_a_secret_held_by_a_finalizer_holds_the_end_up(stage: Stage) -> None:
-    on = play(stage)
-    on.run("held", FOREVER)
-    on.wait("held", phase("Running"))
-    name = on.child("held")
-    stage.objects.patch("Secret", on.namespace, name, {"metadata": {"finalizers": ["test.example/hold"]}})
-    on.patch("held", stop=True)
-    on.wait("held", says("held by a finalizer"))
-    stage.objects.wait("Namespace", None, on.namespace, lambda _: "SecretHeld" in on.events("held"), what="an Event")
-    stage.objects.patch("Secret", on.namespace, name, {"metadata": {"finalizers": None}})
-    assert on.end("held") == ("Stopped", "Stopped")
-
-
-def test_credentials_that_near_their_end_are_replaced_before_a_container_reads_them(stage: Stage) -> None:
-    """Only memory and two annotations know an expiry: what stands there counts for a controller that has just begun."""
-    on = play(stage)
-    on.run("late", "aws sts get-caller-identity", annotations=HOLD)
-    name = on.child("late")
-    first = stage.objects.get("Secret", on.namespace, name) or {}
-    stage.controller.kill()
-    soon = near_expiry(on, "late")
-    stage.controller.start()
-    stage.objects.wait(
-        "Secret", on.namespace, name, lambda body: body and body["metadata"]["uid"] != first["metadata"]["uid"]
-    )
-    on.wait("late", lambda run: run and run["status"]["credentialsExpireAt"] > soon)
-    stage.objects.patch("Pod", on.namespace, name, {"metadata": {"annotations": {HOLD_KEY: None}}})
-    assert on.end("late") == ("Finished", "Finished")
-
-
-def near_expiry(on: Play, role: str) -> str:
-    """Date a Run's credentials so that the next controller finds them near their end; the new date."""
-    soon = (datetime.now(UTC) + timedelta(minutes=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    dated = {"metadata": {"annotations": {"aws.spacelift.io/credentials-expire-at": soon}}}
-    on.stage.objects.patch("Pod", on.namespace, on.child(role), dated)
-    status = {"status": {"credentialsExpireAt": soon}}
-    on.stage.objects.patch("Run", on.namespace, on.runs[role], status, subresource="status")
-    return soon
-
-
-def test_what_is_allowed_no_more_is_not_issued_again(stage: Stage) -> None:
-    """`allowedNamespaces` and `allowedStacks` count at every issue, not only at the first."""
-    red = {"from": "Selector", "selector": {"matchLabels": {"team": "red"}}}
-    owner = play(stage, allowedNamespaces=red, allowedStacks=["vpc"])
-    guest = Play(stage, stage.namespace({"team": "red"}))
-    owner.run("stack", stack="vpc", annotations=HOLD)
-    guest.run("guest", stack="vpc", annotations=HOLD, integrationRef={"name": "prod", "namespace": owner.namespace})
-    both = ((owner, "stack"), (guest, "guest"))
-    names = [on.child(role) for on, role in both]
-    stage.controller.kill()
-    soon = max(near_expiry(on, role) for on, role in both)
-    stage.objects.patch("Namespace", None, guest.namespace, {"metadata": {"labels": {"team": "blue"}}})
-    stage.objects.patch("AwsIntegration", owner.namespace, "prod", {"spec": {"allowedStacks": ["db"]}})
-    stage.controller.start()
-    owner.wait("stack", says("does not allow stack `vpc`"))
-    guest.wait("guest", says(f"does not allow Runs of namespace {guest.namespace}"))
-    for name in names:
-        assert len(stage.proxy.calls_of(Match(session_name_prefix=name.removeprefix("aws-run-").upper()))) == 1
-    stage.objects.patch("Namespace", None, guest.namespace, {"metadata": {"labels": {"team": "red"}}})
-    stage.objects.patch("AwsIntegration", owner.namespace, "prod", {"spec": {"allowedStacks": ["vpc"]}})
-    for (on, role), name in zip(both, names, strict=True):
-        on.wait(role, lambda run: run and run["status"]["credentialsExpireAt"] > soon)
-        assert len(stage.proxy.calls_of(Match(session_name_prefix=name.removeprefix("aws-run-").upper()))) == 2
-        stage.objects.patch("Pod", on.namespace, name, {"metadata": {"annotations": {HOLD_KEY: None}}})
-        assert on.end(role) == ("Finished", "Finished")
 
 
 def test_a_namespace_can_be_deleted_under_its_runs(stage: Stage) -> None:
