@@ -21,6 +21,8 @@ KUBERNETES_VERSION = "v1.37.2"
 ETCD_VERSION = "v3.7.3"
 HELM_VERSION = "v4.3.1"
 KUBECONFORM_VERSION = "v0.8.0"
+KSTATUS_VERSION = "v0.37.2"
+"""Of `sigs.k8s.io/cli-utils`, around which `modules/kstatus` is a program of our own."""
 
 
 class BinaryError(RuntimeError):
@@ -38,6 +40,8 @@ class Binary:
     version: str
     module: str
     package: str
+    published: bool = True
+    """Whether somebody publishes it ready to run."""
 
     @property
     def cached(self) -> Path:
@@ -58,6 +62,7 @@ _BINARIES = {
         Binary("etcd", ETCD_VERSION, "etcd", "."),
         Binary("helm", HELM_VERSION, "helm", "helm.sh/helm/v4/cmd/helm"),
         Binary("kubeconform", KUBECONFORM_VERSION, "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
+        Binary("kstatus", KSTATUS_VERSION, "kstatus", ".", published=False),
     )
 }
 
@@ -103,8 +108,8 @@ def _bring(missing: Sequence[Binary], releases: download.Releases, say: Say) -> 
         # Only the lock's holder writes here, so these are of a command that was killed.
         for leftover in binary.cached.parent.glob(f"{paths.SCRATCH_PREFIX}*"):
             shutil.rmtree(leftover)
-    wanted = {binary.cached: releases.archive(binary.name, binary.version) for binary in missing}
-    unavailable = download.fetch(wanted, say)
+    wanted = {binary.cached: releases.archive(binary.name, binary.version) for binary in missing if binary.published}
+    unavailable = download.fetch(wanted, say) | {binary.cached for binary in missing if not binary.published}
     for module in sorted({binary.module for binary in missing}):
         targets = {b.cached: b.package for b in missing if b.module == module and b.cached in unavailable}
         if targets:

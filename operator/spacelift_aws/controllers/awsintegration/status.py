@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatus, Probe, ProbeAnswer, ProbeName
-from spacelift_aws.api.conditions import with_condition
+from spacelift_aws.api.conditions import with_condition, with_progress
 from spacelift_aws.api.meta import Condition, ConditionStatus, format_time
 from spacelift_aws.api.reasons import ConditionType, ReadyReason
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
@@ -134,7 +134,23 @@ def _conditions(known: Knowledge) -> tuple[Condition, ...]:
         why, text = str(verdict.reason), "No Run is issued credentials: condition TrustVerified says why."
     ready = _condition(known, READY, "True" if usable else "False", why, text)
     trust = _condition(known, TRUST_VERIFIED, verdict.status, str(verdict.reason), verdict.message)
-    return with_condition(with_condition(known.integration.status.conditions, ready), trust)
+    conditions = with_condition(with_condition(known.integration.status.conditions, ready), trust)
+    return with_progress(conditions, None if usable else _progress(known, verdict))
+
+
+_WRONG_AS_IT_IS = (Reason.INVALID_REQUEST, Reason.INVALID_SESSION_POLICY)
+"""Nothing but a change of the integration itself mends these."""
+
+
+def _progress(known: Knowledge, verdict: Verdict) -> Condition:
+    """What kstatus reads of an integration that no Run may use: a role may appear, its trust may be mended."""
+    spec = known.integration.spec
+    # A managed policy that is named may come into being, as a role may.
+    named = spec.session_policy_arns or (spec.proposed is not None and spec.proposed.session_policy_arns)
+    if verdict.reason in _WRONG_AS_IT_IS and not named:
+        return _condition(known, ConditionType.STALLED, "True", str(verdict.reason), verdict.message)
+    message = "The integration cannot be used yet: condition TrustVerified says why."
+    return _condition(known, ConditionType.RECONCILING, "True", str(verdict.reason), message)
 
 
 def _condition(known: Knowledge, type_: str, status: ConditionStatus, reason: str, message: str) -> Condition:

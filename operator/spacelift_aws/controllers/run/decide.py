@@ -288,6 +288,7 @@ def _after_the_end(seen: Observed) -> Decision:
 
 
 def _write(seen: Observed, wanted: RunStatus, warning: str | None = None) -> tuple[Action, ...]:
+    wanted = status.with_progress_of(seen, wanted)
     return () if wanted == seen.run.status else (WriteStatus(wanted, warning),)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from spacelift_aws.api.conditions import with_condition
+from spacelift_aws.api.conditions import with_condition, with_progress
 from spacelift_aws.api.meta import Condition, ConditionStatus, format_time, shorten
 from spacelift_aws.api.reasons import ConditionType, CredentialsIssuedReason, LogsMaskedReason, SucceededReason
 from spacelift_aws.api.run import Phase, RunStatus
@@ -107,6 +107,24 @@ def settled(seen: Observed) -> RunStatus:
     )
     status = _set(status, seen, ConditionType.SUCCEEDED, succeeded, reason, message)
     return status.model_copy(update={"message": message, "finished_at": status.finished_at or _whole(seen.now)})
+
+
+_UNDER_WAY = {
+    Phase.QUEUED: "The Run waits; condition CredentialsIssued says for what.",
+    Phase.PREPARING: "The run's pod is starting.",
+    Phase.RUNNING: "The run is under way.",
+}
+
+
+def with_progress_of(seen: Observed, status: RunStatus) -> RunStatus:
+    """The status with what kstatus reads: under way, or over without success. A stopped Run did not do its work."""
+    ended = status.condition(ConditionType.SUCCEEDED)
+    progress = None
+    if not status.phase.terminal:
+        progress = _condition(seen, ConditionType.RECONCILING, "True", status.phase, _UNDER_WAY[status.phase])
+    elif status.phase is not Phase.FINISHED and ended is not None:
+        progress = _condition(seen, ConditionType.STALLED, "True", ended.reason, ended.message)
+    return status.model_copy(update={"conditions": with_progress(status.conditions, progress)})
 
 
 def events(before: RunStatus, after: RunStatus, warning: str | None) -> Iterator[Event]:
@@ -234,7 +252,12 @@ def _issued_message(assumed: str, expires_at: datetime, access_key_id: str | Non
 def _set(
     status: RunStatus, seen: Observed, type_: ConditionType, value: ConditionStatus, reason: str, message: str
 ) -> RunStatus:
-    new = Condition(
+    new = _condition(seen, type_, value, reason, message)
+    return status.model_copy(update={"conditions": with_condition(status.conditions, new)})
+
+
+def _condition(seen: Observed, type_: ConditionType, value: ConditionStatus, reason: str, message: str) -> Condition:
+    return Condition(
         type=type_,
         status=value,
         reason=reason,
@@ -242,7 +265,6 @@ def _set(
         last_transition_time=seen.now,
         observed_generation=seen.run.metadata.generation,
     )
-    return status.model_copy(update={"conditions": with_condition(status.conditions, new)})
 
 
 def _whole(moment: datetime) -> datetime:

@@ -273,6 +273,7 @@ async def test_a_forged_condition_of_ours_is_overwritten_and_others_stay(kit: An
         ("Ready", "False", "AccessDenied"),
         ("TrustVerified", "False", "AccessDenied"),
         ("Policy", "True", "Forged"),
+        ("Reconciling", "True", "AccessDenied"),
     ]
 
 
