@@ -74,6 +74,8 @@ SECRET_DELETION = _histogram(
     _DELETION_SECONDS,
 )
 
+AUDIT_FAILURES = _counter("audit_failures", "Lines of the audit trail that could not be written.")
+
 STS_CALLS = _counter(
     "sts_calls",
     "Calls of AWS. purpose: issue for Runs, probe to verify trust, own for the operator's identity; code: OK, or the "

@@ -13,6 +13,8 @@ LABEL_WORKER_POOL = "aws.spacelift.io/worker-pool"
 ANNOTATION_RUN = "aws.spacelift.io/run"
 ANNOTATION_EXPIRES_AT = "aws.spacelift.io/credentials-expire-at"
 ANNOTATION_ROLE_ARN = "aws.spacelift.io/role-arn"
+ANNOTATION_REQUESTED_BY = "aws.spacelift.io/requested-by"
+ANNOTATION_STOPPED_BY = "aws.spacelift.io/stopped-by"
 ANNOTATION_VERIFY = "aws.spacelift.io/verify"
 OWN_PREFIX = "aws.spacelift.io/"
 

@@ -104,8 +104,15 @@ class Settings(BaseSettings):
     """Folder with `tls.crt` and `tls.key` for `/metrics`. With it, whoever asks must show a token whose bearer may
     `get` that path in the cluster; without it, everybody may who reaches the port."""
 
-    log_format: Literal["plain", "json"] = "plain"
-    """How log lines look."""
+    trust_requester: bool = False
+    """Whether the annotation `aws.spacelift.io/requested-by` of Runs is believed. Only where the chart's admission
+    policies are in force, which the chart knows, nobody can write another's name there."""
+
+    audit_log: str = "stdout"
+    """Where the audit trail goes: `stdout`, a file's path, or `off`."""
+
+    log_format: Literal["auto", "plain", "json"] = "auto"
+    """How log lines look; `auto` is `json` in a cluster and `plain` elsewhere."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
     """What is logged. Bodies of requests and answers never are."""

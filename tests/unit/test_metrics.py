@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +22,9 @@ def scraped() -> list[tuple[str, ...]]:
     return [tuple(sample.labels.values()) for family in metrics.RUNS_ENDED.collect() for sample in family.samples]
 
 
-def test_the_page_says_what_the_code_says() -> None:
-    assert metricsdoc.PAGE.read_text() == metricsdoc.wanted(), "run `python -m sandbox.metricsdoc`"
+@pytest.mark.parametrize("page", metricsdoc.PAGES, ids=lambda path: path.name)
+def test_the_pages_say_what_the_code_says(page: Path) -> None:
+    assert page.read_text() == metricsdoc.wanted(page), "run `python -m sandbox.metricsdoc`"
 
 
 def test_every_name_follows_the_conventions() -> None:

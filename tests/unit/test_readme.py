@@ -50,4 +50,6 @@ def test_the_defaults_are_those_of_the_settings() -> None:
             default = "[" + ", ".join(f'"{entry}"' for entry in default) + "]"
         elif isinstance(default, float):
             default = f"{default:g}"
+        elif isinstance(default, bool):
+            default = str(default).lower()
         assert shown[f"SPACELIFT_AWS_{name.upper()}"] == default

@@ -22,11 +22,13 @@ from aiohttp import ClientResponse
 from kubernetes import client
 
 from spacelift_aws.api.run import Run
+from spacelift_aws.audit import open_trail
 from spacelift_aws.aws.identity import OwnIdentity
 from spacelift_aws.aws.sts import Sts, StsSettings
 from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings
 from spacelift_aws.controllers.awsintegration.history import Schedule
 from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
+from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.run.state import Limits
 from spacelift_aws.kube.access_review import may_get
@@ -145,6 +147,7 @@ class Process:
         self._settings = settings
         self._role = role
         self._health = health
+        self._audit = open_trail(settings.audit_log)
         self._namespaces = namespaces.watched
         self._left_alone = namespaces.left_alone
         self._first_login: Connection | None = self._connect(configuration)
@@ -336,6 +339,7 @@ class Process:
             recorder=self._recorder,
             settings=_executor_settings(settings, installation, self._namespaces, sts.home_region, account),
             clock=_now,
+            journal=Journal(self._audit, self._role.executor),
         )
         return _Parts(sts, identity, integrations, executor)
 
@@ -396,7 +400,15 @@ def _executor_settings(
     limits = Limits(
         creation_in_doubt=settings.creation_in_doubt, denied=settings.denied_for, renew_after=settings.renew_after
     )
-    return ExecutorSettings(installation, namespaces, home_region, account, limits, settings.helper_image or None)
+    return ExecutorSettings(
+        installation,
+        namespaces,
+        home_region,
+        account,
+        limits,
+        settings.helper_image or None,
+        trust_requester=settings.trust_requester,
+    )
 
 
 def _now() -> datetime:

@@ -8,6 +8,7 @@ from spacelift_aws.api.reasons import CredentialsIssuedReason as Reason
 from spacelift_aws.api.run import Phase, Run, RunType
 from spacelift_aws.aws.sts import AssumeRoleRequest
 from spacelift_aws.controllers.awsintegration.question import session_tags
+from spacelift_aws.controllers.awsintegration.tags import further_tags
 from spacelift_aws.controllers.run.state import Authorized, Denied
 
 
@@ -26,6 +27,8 @@ class Circumstances:
     why_not: str = ""
     """What the last verification said, where `trusted` is False."""
     external_id: str = ""
+    requested_by: str | None = None
+    """Who created the Run, where the cluster can tell."""
 
 
 def authorize(run: Run, run_id: str, integration: AwsIntegration | None, known: Circumstances) -> Authorized | Denied:
@@ -42,7 +45,7 @@ def authorize(run: Run, run_id: str, integration: AwsIntegration | None, known: 
         return refused
     if not integration.spec.role_arn or not known.trusted:
         return Denied(Reason.INTEGRATION_NOT_READY, f"AwsIntegration {_reference(run)} is not ready: {known.why_not}")
-    return Authorized(_request(run, run_id, integration, integration.spec.role_arn, known.external_id))
+    return Authorized(_request(run, run_id, integration, integration.spec.role_arn, known))
 
 
 def _not_found(run: Run, watched: tuple[str, ...]) -> Denied:
@@ -127,20 +130,27 @@ def _type_refused(run: Run, integration: AwsIntegration) -> Denied | None:
     )
 
 
-def _request(run: Run, run_id: str, integration: AwsIntegration, role_arn: str, external_id: str) -> AssumeRoleRequest:
+def _request(
+    run: Run, run_id: str, integration: AwsIntegration, role_arn: str, known: Circumstances
+) -> AssumeRoleRequest:
     spec = integration.spec
     policies = spec.proposed if run.spec.type is RunType.PROPOSED and spec.proposed is not None else spec
     return AssumeRoleRequest(
         role_arn=role_arn,
         session_name=run_id,
-        external_id=external_id,
+        external_id=known.external_id,
         duration_seconds=spec.duration_seconds,
         region=spec.region,
-        tags=session_tags(run_id, run.spec.stack, run.metadata.namespace) if spec.tag_assume_role else (),
+        tags=_tags(run, run_id, integration, known.requested_by) if spec.tag_assume_role else (),
         source_identity=run_id if spec.source_identity else None,
         session_policy=policies.session_policy,
         session_policy_arns=policies.session_policy_arns or (),
     )
+
+
+def _tags(run: Run, run_id: str, integration: AwsIntegration, requested_by: str | None) -> tuple[tuple[str, str], ...]:
+    own = session_tags(run_id, run.spec.stack, run.metadata.namespace)
+    return (*own, *further_tags(integration.spec.tags, run.metadata.labels, requested_by))
 
 
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

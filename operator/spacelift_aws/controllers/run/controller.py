@@ -15,6 +15,7 @@ from spacelift_aws.controllers.run.authorization import Circumstances, authorize
 from spacelift_aws.controllers.run.credentials.issue import Issuing
 from spacelift_aws.controllers.run.decide import decide
 from spacelift_aws.controllers.run.delivery import DELIVERIES
+from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.ports import (
@@ -29,6 +30,7 @@ from spacelift_aws.controllers.run.ports import (
     run_id_of,
 )
 from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, ProgressStore
+from spacelift_aws.controllers.run.requester import requested_by, stopped_by
 from spacelift_aws.controllers.run.state import (
     Authorized,
     Denied,
@@ -63,6 +65,8 @@ class ExecutorSettings:
     """A worker's own user, as the API server names it."""
     limits: Limits = field(default_factory=Limits)
     helper_image: str | None = None
+    trust_requester: bool = False
+    """Whether the annotations that say who created and who stopped a Run are believed."""
 
 
 class Executor:
@@ -79,6 +83,7 @@ class Executor:
         recorder: Recorder,
         settings: ExecutorSettings,
         clock: Clock,
+        journal: Journal | None = None,
     ) -> None:
         self._role = role
         self._view = view
@@ -89,8 +94,16 @@ class Executor:
         self._limits = limits = settings.limits
         self._clock = clock
         self._memories = ProgressStore()
+        self._journal = journal or Journal()
         self._issuing = Issuing(
-            view=view, trust=trust, kube=kube, sts=sts, memories=self._memories, limits=limits, clock=clock
+            view=view,
+            trust=trust,
+            kube=kube,
+            sts=sts,
+            memories=self._memories,
+            limits=limits,
+            clock=clock,
+            journal=self._journal,
         )
         self._others: set[str] = set()
         """Waiting Runs that are another's to execute: it may have issued credentials when they become ours."""
@@ -141,6 +154,7 @@ class Executor:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
         identifier = run_id_of(run)
         self._others.discard(identifier)
+        self._journal.forget(identifier)
         ended = run.status.phase.terminal or not self._is_ours(run, own_pod(self._view, run))
         if ended and not self._may_have_secret(identifier):
             self._memories.forget(identifier)
@@ -210,6 +224,8 @@ class Executor:
             message_prefix=self._role.message_prefix,
             own_account=self._own_account(run),
             helper_image=self._settings.helper_image,
+            requested_by=requested_by(run) if self._settings.trust_requester else None,
+            stopped_by=stopped_by(run) if self._settings.trust_requester else None,
         )
 
     def _circumstances(self, run: Run, integration: AwsIntegration | None) -> Circumstances:
@@ -224,6 +240,7 @@ class Executor:
             trusted=self._trust.may_issue(integration),
             why_not=self._trust.why_not(integration),
             external_id=external_id_of(integration, self._settings.installation),
+            requested_by=requested_by(run) if self._settings.trust_requester else None,
         )
 
     def _own_account(self, run: Run) -> str | None:
@@ -273,6 +290,7 @@ class Executor:
         except ApiError as error:
             self._pod_refused(seen, error)
         else:
+            self._journal.pod_created(seen, self._clock())
             self._view.saw_pod(parse_pod(answer))
 
     async def _meet_pod(self, seen: Observed) -> None:
@@ -316,6 +334,7 @@ class Executor:
 
     async def _write_status(self, seen: Observed, wanted: RunStatus, warning: str | None) -> None:
         run = seen.run
+        self._journal.writes(seen, wanted)
         try:
             body = await self._kube.patch_status(
                 RUNS,
@@ -336,6 +355,7 @@ class Executor:
         except NotFound:
             self._view.lost_run(run)
             return
+        self._journal.wrote(seen, wanted)
         self._view.saw_run(Run.model_validate(body))
         for event in status.events(run.status, wanted, warning):
             self._recorder.event(_regarding(run), event.type, event.reason, event.message)

@@ -85,7 +85,7 @@ def _queued(seen: Observed) -> Decision:
 def _end_of_waiting(seen: Observed) -> End | None:
     """Why a Run without a pod is not to have one any more."""
     if seen.stopped and seen.now >= seen.run.metadata.creation_timestamp + seen.takeover_grace:
-        return End(Phase.STOPPED, SucceededReason.STOPPED, "Stopped before it had started.")
+        return End(Phase.STOPPED, SucceededReason.STOPPED, f"Stopped before it had started{_by(seen)}.")
     if seen.now >= _starting_deadline(seen):
         return End(Phase.FAILED, SucceededReason.STARTING_DEADLINE_EXCEEDED, _never_started(seen))
     return None
@@ -239,7 +239,8 @@ def _end_of(seen: Observed, pod: Pod | None) -> End:
 def _cut_short(seen: Observed, pod: Pod | None, ended: datetime) -> End:
     """The pod was deleted before it had a result: by whom, and why?"""
     if seen.stopped:
-        return End(Phase.STOPPED, SucceededReason.STOPPED, "Stopped as asked for.", None, ended)
+        by = _by(seen) or " as asked for"
+        return End(Phase.STOPPED, SucceededReason.STOPPED, f"Stopped{by}.", None, ended)
     asked = pod.deletion - pod.grace if pod is not None and pod.deletion is not None else seen.now
     since = pod.created if pod is not None else seen.run.status.started_at
     deadline = _deadline(seen, min(since, seen.now)) if since is not None else None
@@ -312,3 +313,8 @@ def _never_started(seen: Observed) -> str:
         said = seen.grant.message
     start = f"Not started within {seen.run.spec.starting_deadline_seconds} seconds"
     return f"{start}: {said}" if said else f"{start}."
+
+
+def _by(seen: Observed) -> str:
+    """Who stopped the Run, as the rest of a sentence; empty where the cluster cannot tell."""
+    return f" by {seen.stopped_by}" if seen.stopped_by is not None else ""

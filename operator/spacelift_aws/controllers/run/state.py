@@ -130,6 +130,10 @@ class Observed:
     """The executor's own service account, where it is one of the Run's namespace: no run may have it."""
     helper_image: str | None = None
     """The image with the helper that masks logs, if there is one."""
+    requested_by: str | None = None
+    """Who created the Run, where the cluster can tell."""
+    stopped_by: str | None = None
+    """Who set `spec.stop`, where the cluster can tell."""
 
     @property
     def delivery(self) -> CredentialDelivery:

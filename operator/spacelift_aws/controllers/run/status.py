@@ -164,7 +164,12 @@ def _base(seen: Observed) -> RunStatus:
         condition.model_copy(update={"observed_generation": generation}) for condition in seen.run.status.conditions
     )
     status = seen.run.status.model_copy(
-        update={"observed_generation": generation, "run_id": seen.run_id, "conditions": conditions}
+        update={
+            "observed_generation": generation,
+            "run_id": seen.run_id,
+            "requested_by": seen.requested_by,
+            "conditions": conditions,
+        }
     )
     masking = None if seen.takeover_grace else _masking(seen)
     if masking is None:
@@ -231,7 +236,7 @@ def _issued(seen: Observed, pod: Pod | None) -> RunStatus:
     renewed = status.credentials_expire_at != seen.run.status.credentials_expire_at
     if known is not None and known.status == "True" and not renewed:
         return status
-    message = _issued_message(assumed, expires_at, seen.memory.access_key_id)
+    message = _issued_message(assumed, expires_at, seen.memory.access_key_id, seen.requested_by)
     return _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "True", CredentialsIssuedReason.ISSUED, message)
 
 
@@ -244,9 +249,10 @@ def _ends(now: datetime, expires_at: datetime | None) -> str:
     return f"{'end' if now < expires_at else 'have ended'} at {format_time(expires_at)}"
 
 
-def _issued_message(assumed: str, expires_at: datetime, access_key_id: str | None) -> str:
+def _issued_message(assumed: str, expires_at: datetime, access_key_id: str | None, requested_by: str | None) -> str:
     key = f" with access key ID {access_key_id}" if access_key_id else ""
-    return f"Issued a session as {assumed}{key} that ends at {format_time(expires_at)}."
+    who = f" The Run was requested by {requested_by}." if requested_by else ""
+    return f"Issued a session as {assumed}{key} that ends at {format_time(expires_at)}.{who}"
 
 
 def _set(

@@ -10,6 +10,7 @@ from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.sts import Credentials
 from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.controllers.run.credentials.secret import build_secret
+from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, Trust, View, key_of, own_pod
 from spacelift_aws.controllers.run.progress import ProgressStore
 from spacelift_aws.controllers.run.state import Authorized, Limits, Observed, SecretState, TerminalFailure
@@ -33,6 +34,7 @@ class Issuing:
         memories: ProgressStore,
         limits: Limits,
         clock: Clock,
+        journal: Journal,
     ) -> None:
         self._view = view
         self._trust = trust
@@ -41,14 +43,17 @@ class Issuing:
         self._memories = memories
         self._limits = limits
         self._clock = clock
+        self._journal = journal
 
     async def issue(self, seen: Observed, grant: Authorized) -> None:
         """Assume the role and put the session into the Run's Secret; what fails is remembered."""
         try:
             session = await self._sts.assume_role(grant.request, seen.run.metadata.namespace)
         except StsError as error:
+            self._journal.session_refused(seen, grant.request, error)
             self._sts_refused(seen, error)
             return
+        self._journal.session_issued(seen, grant.request, session)
         if self._overtaken(seen):
             return  # the session is dropped: STS may have taken long, and the Run needs it no more
         self._memories.remember(seen.run_id, denied_since=None)
@@ -61,6 +66,7 @@ class Issuing:
             self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
             return
         if created:
+            self._journal.secret_created(seen, self._clock())
             expires_at = session.credentials.expires_at
             self._memories.remember(
                 seen.run_id,
@@ -128,6 +134,8 @@ class Issuing:
         """Delete the Run's Secret and remember what came of it; the answer is that of `delete_secret`."""
         held_because = await self.delete_secret(seen.run.metadata.namespace, child_name(seen.run_id))
         state = SecretState.HELD if held_because else SecretState.GONE
+        if state is SecretState.GONE:
+            self._journal.secret_deleted(seen, self._clock())
         self._memories.remember(seen.run_id, secret=state, deleted_at=self._clock(), held_because=held_because)
         return held_because
 
@@ -166,7 +174,6 @@ class Issuing:
 
 def _words(error: StsError) -> str:
     """What STS said, without the ID of the request: the same trouble is told in the same words each time."""
-    log.info("STS: %s", error)
     return f"{error.code}: {error.message}"
 
 
