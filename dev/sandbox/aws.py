@@ -276,7 +276,9 @@ def _emulator_environment(folder: Path, host: str, port: int, mark: str) -> dict
         "AUTH": "true",
         "BIND_HOST": host,
         "GATEWAY_PORT": str(port),
-        "SERVICES": "iam,sts,cloudformation",
+        "SERVICES": "iam,sts,cloudformation,cloudtrail",
+        # What was called, as CloudTrail tells it.
+        "CLOUDTRAIL_RECORDING": "1",
         "MINISTACK_VERSION": mark,
         # Nothing beside the HTTP port, and no look at the user's containers.
         "IOT_MTLS_ENABLED": "0",
