@@ -210,4 +210,4 @@ def test_a_controller_of_which_a_part_dies_ends(stage: Stage, api: ApiProxy) -> 
         broken.start(wait=False)
         wait_until(lambda: broken.process.exit_code() is not None, timeout=20, what="the end")
     assert broken.process.exit_code() == 1
-    assert "the controller cannot go on" in broken.logs
+    assert "the process cannot go on" in broken.logs

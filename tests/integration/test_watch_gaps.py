@@ -1,5 +1,7 @@
 """Deletions that no watch ever reports, and calls to the API server that are lost, late, refused or in doubt."""
 
+import time
+
 import pytest
 
 from sandbox.apiproxy import ApiProxy, Deafen, Fault, Lose, Refuse
@@ -146,7 +148,7 @@ def test_a_status_that_cannot_be_written_is_written_later(stage: Stage, api: Api
 def test_a_token_that_is_refused_for_a_while_costs_no_run(stage: Stage, api: ApiProxy, namespace: str) -> None:
     stage.integration(namespace)
     refused = Refuse(401, "Unauthorized", "Unauthorized")
-    # Kopf hears it when it lists after a gap, closes the session that is also ours, and logs in anew.
+    # Kopf hears it when it lists after a gap, closes its session, and logs in anew; so do we.
     with api.fault(Fault("GET", PODS, refused, times=1)) as unauthorized:
         with api.gap(PODS):
             names = [stage.run(namespace, "sleep 1; aws sts get-caller-identity") for _ in range(20)]
@@ -155,4 +157,21 @@ def test_a_token_that_is_refused_for_a_while_costs_no_run(stage: Stage, api: Api
         run = stage.objects.wait("Run", namespace, name, complete)
         assert run["status"]["phase"] == "Finished"
     assert secrets(stage, namespace) == []
+    assert stage.controller.process.exit_code() is None
+
+
+def everything(method: str, status: int) -> Fault:
+    return Fault(method, "", Refuse(status, "Unavailable"))
+
+
+@pytest.mark.slow
+def test_an_outage_of_the_api_server_is_waited_for(stage: Stage, api: ApiProxy, namespace: str) -> None:
+    name = running(stage, namespace)
+    # Kopf by itself gives up after 54 seconds, and the process with it.
+    with api.fault(everything("GET", 503)), api.gap(PODS), api.gap(RUNS):
+        time.sleep(70)
+        assert stage.controller.process.exit_code() is None
+    # Its sleep was over in the middle of the outage.
+    run = stage.objects.wait("Run", namespace, name, complete, timeout=60)
+    assert run["status"]["phase"] == "Finished"
     assert stage.controller.process.exit_code() is None

@@ -44,9 +44,7 @@ def main(settings: Settings) -> int:
 
 async def check(lease: LeaseName) -> str:
     """Who acts, as a sentence. Raises NobodyActsError, and what `load_configuration` raises."""
-    connection = connect(
-        await asyncio.to_thread(load_configuration), on_list=lambda _path: None, on_ask=lambda _path, _answer: None
-    )
+    connection = connect(await asyncio.to_thread(load_configuration))
     kube = Kube()
     kube.use(connection)
     try:

@@ -5,6 +5,7 @@ import os
 from typing import NoReturn
 
 from spacelift_aws.logs import configure_logging
+from spacelift_aws.roles.assembly import assemble
 from spacelift_aws.runtime.manager import run
 from spacelift_aws.runtime.role import Role
 from spacelift_aws.settings import Settings
@@ -18,7 +19,7 @@ def serve(settings: Settings, role: Role, version: str) -> NoReturn:
     log.info("spacelift-aws %s %s starts", version, role.component)
     code = 0
     try:
-        run(settings, role)
+        run(settings, role, assemble)
     except Exception:
         log.critical("the process cannot go on", exc_info=True)
         code = 1

@@ -26,9 +26,9 @@ Object = dict[str, Any]
 PAGE = 500
 """Objects a page of a list: bounds the memory of a relist, not its size."""
 
-AT_ONCE = CONNECTIONS - 16
-"""Our calls at once: what is left are Kopf's watches and lists. Calls wait here and not for a connection, because there
-the time would count against their timeout, and one that was never sent would pass for one that was not answered."""
+AT_ONCE = CONNECTIONS
+"""Calls at once. They wait here and not for a connection, because there the time would count against their timeout,
+and one that was never sent would pass for one that was not answered."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -45,7 +45,7 @@ class Deletion(Enum):
 
 
 class Kube:
-    """Calls on the session that the last login made; Kopf closes it and logs in anew when the server says 401."""
+    """Calls on the session that the last login made."""
 
     def __init__(self, may_write: Callable[[], bool] | None = None) -> None:
         """`may_write` is asked before each call that changes something; without it all may be changed."""
@@ -214,9 +214,7 @@ def _resource_of(path: str) -> tuple[str, bool]:
 async def _exchange(connection: Connection, method: str, path: str, call: _ApiCall, **parts: Any) -> Object:
     """Send a request and read its answer; `parts` are aiohttp's."""
     try:
-        async with connection.http.request(
-            method, connection.server + path, timeout=_TIMEOUT, middlewares=connection.own_middlewares, **parts
-        ) as response:
+        async with connection.http.request(method, connection.server + path, timeout=_TIMEOUT, **parts) as response:
             call.code = str(response.status)
             if response.status >= 400:
                 raise api_error(response.status, await _status_body(response), _retry_after(response))
@@ -228,7 +226,7 @@ async def _exchange(connection: Connection, method: str, path: str, call: _ApiCa
     except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
         raise Unanswered(f"{method} {path}: {type(error).__name__}") from None
     except RuntimeError:
-        # Kopf closes the session under our feet when its own call is answered with 401.
+        # The session was replaced, long ago, while the call waited to be sent.
         if not connection.http.closed:
             raise
         raise Unanswered(f"{method} {path}: the session was closed") from None

@@ -1,4 +1,4 @@
-"""Logging in to the API server: one `aiohttp` session for our own calls and for Kopf's watches.
+"""Logging in to the API server: an `aiohttp` session.
 
 The official client reads kubeconfig files and the pod's service account, exec plugins and token rotation included;
 its generated API classes are not used, because they cost four times as much a call and drop fields of pods that
@@ -8,21 +8,24 @@ are newer than the client.
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 from kubernetes import client, config
-from yarl import URL
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 64
-"""Connections to the API server at once, Kopf's included but for the watches of many namespaces."""
+CONNECTIONS = 48
+"""Connections to the API server at once for one session."""
 
-TOKEN_KEPT = 10.0
-"""Seconds until the bearer token is looked at again: service account tokens rotate on disk, plugins give new ones."""
+RENEWED_EVERY = 10.0
+"""Seconds until token, CAs and client certificate are looked at again: all of them rotate on disk, plugins give new
+tokens."""
+
+CLOSED_AFTER = 60.0
+"""Seconds until a session that another replaced is closed: every call on it has ended by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,11 @@ class Connection:
 
     server: str
     http: aiohttp.ClientSession
-    own_middlewares: tuple[ClientMiddlewareType, ...]
+
+    async def close_later(self) -> None:
+        """Close the session once no call can be under way on it."""
+        await asyncio.sleep(CLOSED_AFTER)
+        await self.http.close()
 
 
 def load_configuration() -> client.Configuration:
@@ -48,62 +55,72 @@ def load_configuration() -> client.Configuration:
 
 
 def connect(
-    configuration: client.Configuration,
-    on_list: Callable[[str], None],
-    on_ask: Callable[[str, ClientResponse | None], None],
-    watches: int = 0,
+    configuration: client.Configuration, *middlewares: ClientMiddlewareType, connections: int = CONNECTIONS
 ) -> Connection:
-    """Open the shared session; `on_list` hears the path of every list that Kopf begins, `on_ask` of all that it asks.
-
-    Each of that many watches gets a connection of its own: they are held for minutes, and nothing else could be sent.
-
-    Kopf lists a resource when it starts and again after a gap in its watch, and has no other word for the latter.
-    It is told after the answer came: what is listed then is no older than what Kopf got. Our own calls bring their
-    own middlewares and are not heard. `on_ask` hears of a request twice: when it is sent and when its answer begins.
-    """
-    prefix = URL(configuration.host).path.rstrip("/")
-
-    async def hear(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        path, query = request.url.path.removeprefix(prefix), request.url.query
-        on_ask(path, None)
-        response = await handler(request)
-        on_ask(path, response)
-        if request.method == "GET" and response.status == 200 and "watch" not in query and "continue" not in query:
-            on_list(path)
-        return response
-
-    add_token = _add_token(configuration)
+    """Open a session whose requests go through these middlewares as well; `connections` at once."""
+    tls = _tls(configuration)
     http = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS + watches, ssl=_tls(configuration)),
+        connector=aiohttp.TCPConnector(limit=connections, ssl=tls),
         headers={"User-Agent": "spacelift-aws", "Accept": "application/json"},
-        middlewares=(add_token, hear),
+        middlewares=(_Renewal(configuration, tls), *middlewares),
         read_bufsize=2**20,
     )
-    return Connection(server=configuration.host, http=http, own_middlewares=(add_token,))
+    return Connection(server=configuration.host, http=http)
 
 
-def _add_token(configuration: client.Configuration) -> ClientMiddlewareType:
-    """A middleware that sets the bearer token of the moment, read in a thread: an exec plugin takes a second."""
-    token: str | None = None
-    read_at = float("-inf")
-    reading = asyncio.Lock()
+class _Renewal:
+    """A middleware that keeps what a request is trusted by, and what it trusts, as it is on disk at the moment."""
 
-    async def add_token(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        nonlocal token, read_at
-        now = asyncio.get_running_loop().time()
-        if now >= read_at + TOKEN_KEPT:
-            async with reading:
-                if now >= read_at + TOKEN_KEPT:
-                    try:
-                        token = await asyncio.to_thread(configuration.get_api_key_with_prefix, "BearerToken")
-                    except (OSError, config.ConfigException) as error:
-                        log.warning("the bearer token cannot be read, the last one is kept: %s", error)
-                    read_at = now
-        if token:
-            request.headers["Authorization"] = token
+    def __init__(self, configuration: client.Configuration, tls: ssl.SSLContext) -> None:
+        self._configuration = configuration
+        self._tls = tls
+        self._token: str | None = None
+        self._seen = _modified(configuration)
+        self._renewed_at = float("-inf")
+        self._renewing = asyncio.Lock()
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        if self._is_due():
+            async with self._renewing:
+                if self._is_due():
+                    await self._renew()
+        if self._token:
+            request.headers["Authorization"] = self._token
         return await handler(request)
 
-    return add_token
+    def _is_due(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._renewed_at + RENEWED_EVERY
+
+    async def _renew(self) -> None:
+        configuration = self._configuration
+        try:
+            # In a thread: an exec plugin takes a second.
+            self._token = await asyncio.to_thread(configuration.get_api_key_with_prefix, "BearerToken")
+        except (OSError, config.ConfigException) as error:
+            log.warning("the bearer token cannot be read, the last one is kept: %s", error)
+        seen = _modified(configuration)
+        if seen != self._seen:
+            try:
+                _load_certificates(self._tls, configuration)
+                self._seen = seen
+                log.info("certificates for the API server were read again")
+            except (OSError, ssl.SSLError) as error:
+                log.warning("certificates for the API server cannot be read, the last ones are kept: %s", error)
+        self._renewed_at = asyncio.get_running_loop().time()
+
+
+def _modified(configuration: client.Configuration) -> tuple[int | None, ...]:
+    """When the files with certificates were last written, in nanoseconds."""
+    files = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
+    return tuple(Path(file).stat().st_mtime_ns if file and Path(file).exists() else None for file in files)
+
+
+def _load_certificates(context: ssl.SSLContext, configuration: client.Configuration) -> None:
+    """CAs are added to those that are trusted, a client certificate replaces the last one."""
+    if configuration.ssl_ca_cert or configuration.ca_cert_data:
+        context.load_verify_locations(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
 
 
 def _tls(configuration: client.Configuration) -> ssl.SSLContext:

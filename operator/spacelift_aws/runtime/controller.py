@@ -1,18 +1,18 @@
-"""The kinds of objects that are watched and listed, each with its way into the router."""
+"""What a kind brings along: what is watched, what its keys are, and who brings an object up to date.
+
+`controllers/` registers all of this; the manager starts and stops it without knowing any kind.
+"""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from spacelift_aws.api.awsintegration import AwsIntegration
-from spacelift_aws.api.run import Run
-from spacelift_aws.controllers.run.pod.view import parse_pod
+from prometheus_client.registry import Collector
+
 from spacelift_aws.kube.client import Object
-from spacelift_aws.kube.resources import INTEGRATIONS, NAMESPACES, PODS, RUNS, Resource
-from spacelift_aws.names import LABEL_RUN_ID
-from spacelift_aws.runtime.router import EventRouter
-from spacelift_aws.runtime.store import Namespace, Store, Stores
+from spacelift_aws.kube.resources import Resource
+from spacelift_aws.runtime.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Kind:
     parse: Callable[[Object], Any]
     saw: Callable[[Any], None]
     lost: Callable[[Any], None]
-    shelf: Store[Any]
+    store: Store[Any]
     label_selector: str | None = None
 
     def feed(self, body: Object, *, deleted: bool = False) -> None:
@@ -41,18 +41,33 @@ class Kind:
         (self.lost if deleted else self.saw)(value)
 
 
-def kinds(router: EventRouter, stores: Stores, *, namespaces_too: bool) -> tuple[Kind, ...]:
-    """What is watched; what others refer to comes first. Who acts in given namespaces may not look at these."""
-    namespaces = Kind(NAMESPACES, Namespace.parse, router.saw_namespace, router.lost_namespace, stores.namespaces)
-    return (
-        *((namespaces,) if namespaces_too else ()),
-        Kind(
-            INTEGRATIONS,
-            AwsIntegration.model_validate,
-            router.saw_integration,
-            router.lost_integration,
-            stores.integrations,
-        ),
-        Kind(RUNS, Run.model_validate, router.saw_run, router.lost_run, stores.runs),
-        Kind(PODS, parse_pod, router.saw_pod, router.lost_pod, stores.pods, label_selector=LABEL_RUN_ID),
-    )
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Handles the keys of one type: brings one object up to date, answers the seconds after which to look again."""
+
+    key: type[Hashable]
+    reconcile: Callable[[Any], Awaitable[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """All kinds and controllers of a process, wired."""
+
+    kinds: tuple[Kind, ...]
+    """What others refer to comes first."""
+    controllers: tuple[Controller, ...]
+    adopt: Callable[[], None]
+    """Called before acting where an earlier process may have acted: it may have died between sending and hearing."""
+    all_keys: Callable[[], Iterable[Hashable]]
+    """All that a process which begins to act has to look at, the most urgent first."""
+    look_at_all_runs: Callable[[], None]
+    metrics: Collector
+    """What a scrape answers."""
+    close: Callable[[], None]
+
+    async def reconcile(self, key: Hashable) -> float | None:
+        """Hand a key to whoever handles its type."""
+        for controller in self.controllers:
+            if isinstance(key, controller.key):
+                return await controller.reconcile(key)
+        raise TypeError(f"nobody handles keys of type {type(key).__name__}")

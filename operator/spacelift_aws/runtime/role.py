@@ -4,7 +4,7 @@ A role knows only what is configured. It is asked about objects and answers from
 can be tested with a role of a few lines.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -12,6 +12,10 @@ from typing import Protocol
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
 from spacelift_aws.kube.client import Kube
+from spacelift_aws.kube.events import Recorder
+from spacelift_aws.runtime.health import Health
+from spacelift_aws.runtime.workqueue import WorkQueue
+from spacelift_aws.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +95,22 @@ class Role(Protocol):
     def background(self, kube: Kube, look_at_all_runs: Callable[[], None]) -> Coroutine[None, None, None] | None:
         """What else runs for as long as the process does."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class RoleContext:
+    """What a role's controllers are made of: found out at the start, beside what is configured."""
+
+    role: Role
+    settings: Settings
+    kube: Kube
+    recorder: Recorder
+    enqueue: Callable[[Hashable], None]
+    """Have a key looked at."""
+    queue: WorkQueue[Hashable]
+    health: Health
+    installation: str
+    account: str
+    """A worker's own user, as the API server names it; empty for the controller."""
+    namespaces: tuple[str, ...]
+    """Where this process watches; empty: everywhere, and only then namespaces' labels are known."""

@@ -9,7 +9,7 @@ holds up no other.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from spacelift_aws import metrics
@@ -25,6 +25,8 @@ Handler = Callable[[Key], Awaitable[float | None]]
 
 FIRST_RETRY = 0.5
 """Seconds until the first retry of a key whose handler failed; doubled each time."""
+AT_ONCE = 20
+"""Keys that are added in one turn of the event loop where there are many."""
 LAST_RETRY = 60.0
 """Seconds that the delay between retries never exceeds."""
 
@@ -42,10 +44,15 @@ class WorkQueue(Generic[Key]):
         self._failures: dict[Key, int] = {}
 
     def start(self) -> None:
-        """Begin to handle keys: before, they only gather."""
+        """Begin to handle keys. Those that came before are forgotten: a replica that waits for years keeps none."""
         self._open = True
-        for key in list(self._dirty):
-            self._begin(key)
+
+    async def add_gently(self, keys: Iterable[Key]) -> None:
+        """Look at many keys, a few at a time, so that what happens meanwhile does not wait for all of them."""
+        for number, key in enumerate(list(keys)):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            self.add(key)
 
     async def stop(self) -> None:
         """Begin nothing more and cancel what is under way: every handler can be cut off anywhere."""
@@ -59,7 +66,9 @@ class WorkQueue(Generic[Key]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def add(self, key: Key) -> None:
-        """Look at this key as soon as possible."""
+        """Look at this key as soon as possible; nothing while the queue is not open."""
+        if not self._open:
+            return
         self._cancel_timer(key)
         self._dirty[key] = None
         self._begin(key)
@@ -81,7 +90,7 @@ class WorkQueue(Generic[Key]):
 
     @property
     def is_open(self) -> bool:
-        """Whether keys are handled, or only gather."""
+        """Whether keys are handled; before, none are taken."""
         return self._open
 
     def depth(self) -> int:
@@ -94,7 +103,7 @@ class WorkQueue(Generic[Key]):
         return max(0.0, now - min(tuple(self._began.values()), default=now))
 
     def _begin(self, key: Key) -> None:
-        if not self._open or key in self._active:
+        if key in self._active:
             return
         del self._dirty[key]
         self._active[key] = asyncio.get_running_loop().create_task(self._work(key))
@@ -106,9 +115,11 @@ class WorkQueue(Generic[Key]):
         finally:
             del self._active[key], self._began[key]
             metrics.RECONCILE_SECONDS.labels(_kind(key)).observe(time.monotonic() - began)
+        if not self._open:
+            return
         if key in self._dirty:
             self._begin(key)
-        elif again is not None and self._open:
+        elif again is not None:
             self.add_after(key, again)
 
     async def _attempt(self, key: Key) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, web
+from aiohttp import web
 from kubernetes import client
 
 from spacelift_aws.kube.client import Deletion, Kube, _resource_of
@@ -63,22 +63,10 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-def lists() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def asks() -> list[tuple[str, ClientResponse | None]]:
-    return []
-
-
-@pytest.fixture
-async def connection(
-    server: Server, lists: list[str], asks: list[tuple[str, ClientResponse | None]]
-) -> AsyncIterator[Connection]:
+async def connection(server: Server) -> AsyncIterator[Connection]:
     configuration = client.Configuration(host=f"http://127.0.0.1:{server.port}/clusters/one")
     configuration.api_key["BearerToken"] = "Bearer of-the-moment"
-    made = connect(configuration, lists.append, lambda path, answer: asks.append((path, answer)))
+    made = connect(configuration)
     yield made
     await made.http.close()
 
@@ -163,7 +151,7 @@ async def test_a_status_patch_carries_what_it_was_decided_on(server: Server, kub
     assert body == {"metadata": {"resourceVersion": "5"}, "status": {"phase": "Running"}}
 
 
-async def test_lists_come_in_pages_with_the_bearer_token(server: Server, kube: Kube, lists: list[str]) -> None:
+async def test_lists_come_in_pages_with_the_bearer_token(server: Server, kube: Kube) -> None:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         second = request.query.get("continue") == "more"
         meta = {"resourceVersion": "5"} if second else {"resourceVersion": "5", "continue": "more"}
@@ -174,44 +162,6 @@ async def test_lists_come_in_pages_with_the_bearer_token(server: Server, kube: K
     assert pages == [([{"page": 1}], "5"), ([{"page": 2}], "5")]
     assert {headers["Authorization"] for _, _, _, headers, _ in server.asked} == {"Bearer of-the-moment"}
     assert {query["labelSelector"] for _, _, query, _, _ in server.asked} == {"a=b"}
-    assert lists == [], "our own lists are not Kopf's"
-
-
-async def test_a_list_of_kopfs_is_heard_once_it_was_answered(
-    server: Server, connection: Connection, lists: list[str]
-) -> None:
-    url = connection.server + "/api/v1/pods"
-    server.says(500)
-    await connection.http.get(url)
-    server.says(200)
-    await connection.http.get(url, params={"watch": "true"})
-    await connection.http.get(url, params={"continue": "more"})
-    assert lists == []
-    await connection.http.get(url, params={"limit": "500"})
-    assert lists == ["/api/v1/pods"]
-
-
-async def test_a_watch_of_kopfs_is_heard_when_it_begins_and_seen_to_end(
-    server: Server, kube: Kube, connection: Connection, asks: list[tuple[str, ClientResponse | None]]
-) -> None:
-    server.says(200)
-    await kube.get(PODS, "team", "one")
-    assert asks == [], "our own calls are not Kopf's"
-    over = asyncio.Event()
-
-    async def watch(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await over.wait()
-        return response
-
-    server.answer = watch
-    answer = await connection.http.get(connection.server + "/api/v1/pods", params={"watch": "true"})
-    assert asks == [("/api/v1/pods", None), ("/api/v1/pods", answer)]
-    assert not answer.closed
-    over.set()
-    await answer.read()
-    assert answer.closed
 
 
 async def test_a_connection_that_breaks_leaves_the_outcome_open(server: Server, kube: Kube) -> None:
@@ -238,7 +188,7 @@ async def test_an_answer_that_is_no_json_leaves_the_outcome_open(server: Server,
 
 async def test_a_server_that_is_not_there_has_done_nothing() -> None:
     configuration = client.Configuration(host="http://127.0.0.1:1")
-    connection = connect(configuration, lambda _: None, lambda *_: None)
+    connection = connect(configuration)
     kube = Kube()
     kube.use(connection)
     with pytest.raises(NotNow):

@@ -366,7 +366,7 @@ def test_who_does_not_lead_writes_nothing(name: str, arguments: tuple[Any, ...])
             return False
 
         kube = Kube(may_write)
-        kube.use(Connection("http://unreachable.invalid", Unreachable(), ()))  # type: ignore[arg-type]
+        kube.use(Connection("http://unreachable.invalid", Unreachable()))  # type: ignore[arg-type]
         with pytest.raises(NotNow, match="another replica acts"):
             await getattr(kube, name)(*arguments)
         assert asked == 1
@@ -387,7 +387,7 @@ def test_the_right_to_write_is_asked_for_when_a_turn_comes_and_not_before() -> N
     async def scene() -> None:
         leading = True
         kube = Kube(lambda: leading)
-        kube.use(Connection("http://unreachable.invalid", Unreachable(), ()))  # type: ignore[arg-type]
+        kube.use(Connection("http://unreachable.invalid", Unreachable()))  # type: ignore[arg-type]
         turns = kube._turns
         while not turns.locked():
             await turns.acquire()

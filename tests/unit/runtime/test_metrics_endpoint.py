@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.certificates import Authority
+from spacelift_aws.controllers.state_metrics import Source, StateCollector
+from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.kube.errors import NotNow
 from spacelift_aws.runtime.health import Health
 from spacelift_aws.runtime.http_server import HttpServer
@@ -22,8 +24,6 @@ from spacelift_aws.runtime.metrics_endpoint import (
     MetricsEndpoint,
     in_loop,
 )
-from spacelift_aws.runtime.state_metrics import Source, StateCollector
-from spacelift_aws.runtime.store import Stores
 
 
 class Reviews:

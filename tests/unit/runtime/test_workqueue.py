@@ -38,13 +38,25 @@ def worker() -> Worker:
     return Worker()
 
 
-async def test_keys_gather_until_the_start(worker: Worker) -> None:
+async def test_before_the_start_nothing_is_kept(worker: Worker) -> None:
     for key in "abab":
         worker.queue.add(key)
-    assert worker.handled == []
+    assert len(worker.queue) == 0
     worker.queue.start()
+    await worker.queue.add_gently("ab")
     await worker.idle()
     assert worker.handled == ["a", "b"]
+
+
+async def test_many_keys_let_others_pass(worker: Worker) -> None:
+    worker.queue.start()
+    adding = asyncio.create_task(worker.queue.add_gently(str(number) for number in range(1000)))
+    await asyncio.sleep(0)
+    worker.queue.add("urgent")
+    await adding
+    await worker.idle()
+    assert len(worker.handled) == 1001
+    assert worker.handled.index("urgent") < 100
 
 
 async def test_a_key_added_while_it_is_handled_is_handled_once_more(worker: Worker) -> None:

@@ -3,7 +3,7 @@
 Watches, lists and the answers to our own writes all come through here, in any order and any number of times.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,8 +11,9 @@ from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Phase, Run
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.ports import OrphanKey
+from spacelift_aws.controllers.stores import Namespace, Stores
 from spacelift_aws.names import child_name
-from spacelift_aws.runtime.store import Namespace, ObjectKey, Stores, version_of
+from spacelift_aws.runtime.store import ObjectKey, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,11 @@ class EventRouter:
         key = self._stores.run_of(pod)
         if key is not None:
             self._enqueue(RunKey(*key))
-        elif pod.executor == self._executor_name and (not pod.finished or _may_have_live_credentials(pod)):
+        elif self._may_be_orphan(pod):
             self._enqueue(OrphanKey(pod.namespace, pod.run_id, pod.run_name))
+
+    def _may_be_orphan(self, pod: Pod) -> bool:
+        return pod.executor == self._executor_name and (not pod.finished or _may_have_live_credentials(pod))
 
     def lost_pod(self, pod: Pod) -> None:
         """A run's pod is not there any more; `pod` is its last view."""
@@ -140,6 +144,21 @@ class EventRouter:
             run = self._stores.runs.get(key)
             if run is not None and not run.status.phase.terminal:
                 self._enqueue(RunKey(*key))
+
+    def all_keys(self) -> Iterator[WorkKey]:
+        """All that a process which begins to act has to look at, the most urgent first."""
+        for key in self._stores.integrations:
+            yield IntegrationKey(*key)
+        runs = sorted(self._stores.runs.items(), key=lambda item: item[1].status.phase.terminal)
+        yield from (RunKey(*key) for key, _ in runs)
+        for pod in self._stores.pods.values():
+            if self._stores.run_of(pod) is None and self._may_be_orphan(pod):
+                yield OrphanKey(pod.namespace, pod.run_id, pod.run_name)
+
+    def look_at_all_runs(self) -> None:
+        """Something about all Runs may have changed."""
+        for key in list(self._stores.runs):
+            self._enqueue(RunKey(*key))
 
     def awaited(self, integration: ObjectKey) -> bool:
         """Whether a Run waits for this integration."""

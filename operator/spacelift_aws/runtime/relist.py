@@ -1,7 +1,7 @@
 """Listing everything and comparing it with what the watches told.
 
 Kopf 1.45 does not report a deletion that falls into a gap of its watch: after `410 Gone` it lists what there is and
-never says what is there no more. So everything is listed at start-up, after every list of Kopf's, and every few
+never says what is there no more. So everything is listed after every list of Kopf's, its first included, and every few
 minutes; what is known and not listed is treated as deleted.
 """
 
@@ -12,7 +12,6 @@ from datetime import timedelta
 
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import KubeError
-from spacelift_aws.kube.resources import Resource
 from spacelift_aws.runtime.controller import Kind
 from spacelift_aws.runtime.health import Health
 from spacelift_aws.runtime.store import version_of
@@ -37,36 +36,24 @@ class Relister:
         self._collections = [(kind, namespace) for kind in kinds for namespace in namespaces or (None,)]
         self._wanted = {kind.resource.path(namespace): asyncio.Event() for kind, namespace in self._collections}
 
-    def lists(self, path: str) -> bool:
-        """Whether this is the path of a collection that is listed."""
-        return path in self._wanted
-
     def heard_list(self, path: str) -> None:
         """Kopf lists this collection: it has just started, or its watch had a gap."""
         wanted = self._wanted.get(path)
         if wanted is not None:
             wanted.set()
 
-    async def until_served(self) -> None:
-        """Wait for the definitions: Kopf looks for kinds when it starts, and never watches one that comes later."""
-        for kind in self._kinds:
-            self._health.waits_for = f"the definition of {kind.resource.plural}"
-            await self._until_kind_served(kind.resource)
-
-    async def _until_kind_served(self, resource: Resource) -> None:
-        while True:
-            try:
-                if await self._kube.served(resource):
-                    return
-                log.error("the API server knows no %s: apply the CRDs (kubectl apply -f crds/)", resource.plural)
-            except KubeError as error:
-                log.warning("asking whether there are %s: %s; again in %.0f s", resource.plural, error, RETRY)
-            await asyncio.sleep(RETRY)
-
     async def first(self) -> None:
-        """List everything once; returns when all of it is known."""
+        """List everything once, each collection after it is watched; returns when all of it is known.
+
+        Listed before, what is deleted in between would be noticed by nobody, and everything had to be listed again.
+        """
         for kind, namespace in self._collections:
-            self._health.waits_for = f"the list of {kind.resource.plural}" + (f" in {namespace}" if namespace else "")
+            where = f" in {namespace}" if namespace else ""
+            wanted = self._wanted[kind.resource.path(namespace)]
+            self._health.waits_for = f"the watch of {kind.resource.plural}{where}"
+            await wanted.wait()
+            wanted.clear()
+            self._health.waits_for = f"the list of {kind.resource.plural}{where}"
             await self._until_listed(kind, namespace)
 
     async def run(self) -> None:
@@ -106,6 +93,6 @@ class Relister:
             for item in items:
                 uids.add(item["metadata"]["uid"])
                 kind.feed(item)
-        for key, value in kind.shelf.missing_from(uids, version, namespace):
+        for key, value in kind.store.missing_from(uids, version, namespace):
             log.info("%s %s/%s is gone; its deletion was not reported", kind.resource.kind, *key)
             kind.lost(value)

@@ -9,8 +9,8 @@ import pytest
 
 from spacelift_aws import metrics
 from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.controllers.state_metrics import Source, StateCollector
 from spacelift_aws.runtime.health import Health
-from spacelift_aws.runtime.state_metrics import Source, StateCollector
 
 NOW = datetime(2026, 1, 2, 3, 30, tzinfo=UTC)
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()

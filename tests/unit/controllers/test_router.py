@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from spacelift_aws.controllers.router import RunKey
 from spacelift_aws.controllers.run.ports import OrphanKey
+from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.names import child_name
-from spacelift_aws.runtime import store as cache_module
-from spacelift_aws.runtime.router import RunKey
-from spacelift_aws.runtime.store import Store, Stores, version_of
+from spacelift_aws.runtime import store as store_module
+from spacelift_aws.runtime.store import Store, version_of
 
 PLAN = RunKey("team", "plan")
 
@@ -118,6 +119,16 @@ def test_runs_are_found_by_their_integration_while_they_are_there(sight: Any) ->
     assert sight.stores.runs_of(("team", "prod")) == ()
 
 
+def test_who_begins_to_act_looks_at_all_and_first_at_what_waits(sight: Any) -> None:
+    sight.router.saw_run(sight.run(name="ended", uid="uid-2", phase="Finished"))
+    sight.router.saw_run(sight.run())
+    orphaned = sight.run(name="gone", uid="uid-3")
+    sight.router.saw_pod(sight.pod(orphaned))
+    sight.router.saw_pod(sight.pod(sight.run(name="long-gone", uid="uid-4"), uid="pod-4", phase="Succeeded"))
+    orphan = OrphanKey("team", Stores.run_id(orphaned), "gone")
+    assert list(sight.router.all_keys()) == [PLAN, RunKey("team", "ended"), orphan]
+
+
 def test_only_what_a_list_should_have_shown_is_missing_from_it() -> None:
     shelf: Store[str] = Store()
     shelf.put(("team", "old"), "uid-1", 5, "old")
@@ -127,7 +138,7 @@ def test_only_what_a_list_should_have_shown_is_missing_from_it() -> None:
 
 
 def test_tombstones_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "TOMBSTONES", 2)
+    monkeypatch.setattr(store_module, "TOMBSTONES", 2)
     shelf: Store[str] = Store()
     for number in range(3):
         shelf.remove(("team", str(number)), f"uid-{number}")

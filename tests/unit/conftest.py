@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from spacelift_aws.api.run import Run
+from spacelift_aws.controllers.router import EventRouter, WorkKey
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.ports import OrphanKey
+from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.names import ANNOTATION_RUN, LABEL_EXECUTOR, LABEL_RUN_ID, child_name
 from spacelift_aws.runtime.health import Health
-from spacelift_aws.runtime.router import EventRouter, WorkKey
-from spacelift_aws.runtime.store import Stores
 
 CREATED = "2026-01-02T03:04:05Z"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from spacelift_aws.controllers.kinds import kinds
 from spacelift_aws.kube.errors import KubeError, Unanswered
-from spacelift_aws.kube.resources import RUNS, Resource
-from spacelift_aws.runtime.controller import kinds
-from spacelift_aws.runtime.kopf_adapter import relist as module
-from spacelift_aws.runtime.kopf_adapter.relist import Relister
+from spacelift_aws.kube.resources import INTEGRATIONS, NAMESPACES, PODS, RUNS, Resource
+from spacelift_aws.runtime import relist as module
+from spacelift_aws.runtime.relist import Relister
 
 
 class FakeKube:
@@ -23,7 +23,6 @@ class FakeKube:
         self.version = 10
         self.lists = 0
         self.fails: list[KubeError] = []
-        self.known = True
 
     async def pages(
         self, resource: Resource, *, namespace: str | None = None, label_selector: str | None = None
@@ -37,12 +36,6 @@ class FakeKube:
             if self.fails:
                 raise self.fails.pop()
 
-    async def served(self, resource: Resource) -> bool:
-        if self.fails:
-            raise self.fails.pop()
-        known, self.known = self.known, True
-        return known
-
 
 @pytest.fixture
 def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
@@ -55,11 +48,39 @@ def relister(sight: Any, kube: FakeKube, every: float = 3600) -> Relister:
     return Relister(kube, seen, (), timedelta(seconds=every), sight.health)  # type: ignore[arg-type]
 
 
+async def first(sight: Any, kube: FakeKube) -> None:
+    """All lists at the start, after Kopf has begun to watch everything."""
+    made = relister(sight, kube)
+    for resource in (NAMESPACES, INTEGRATIONS, RUNS, PODS):
+        made.heard_list(resource.path())
+    async with asyncio.timeout(5):
+        await made.first()
+
+
+async def test_nothing_is_listed_before_it_is_watched_and_then_once(sight: Any, kube: FakeKube) -> None:
+    made = relister(sight, kube)
+    listing = asyncio.create_task(made.first())
+    for resource in (NAMESPACES, INTEGRATIONS, PODS):
+        made.heard_list(resource.path())
+    await asyncio.sleep(0.01)
+    assert kube.lists == 0
+    assert sight.health.why_not_ready() == "waiting for the watch of runs"
+    made.heard_list(RUNS.path())
+    async with asyncio.timeout(5):
+        await listing
+    running = asyncio.create_task(made.run())
+    await asyncio.sleep(0.01)
+    assert kube.lists == 1
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
 async def test_what_vanished_is_lost_and_what_came_later_is_not(sight: Any, kube: FakeKube) -> None:
     for name, version in (("gone", 3), ("later", 11)):
         sight.router.saw_run(sight.run(name=name, uid=name, version=version))
     kube.runs = [sight.body(name=f"listed-{n}", uid=f"listed-{n}", version=n) for n in range(1, 6)]
-    await relister(sight, kube).first()
+    await first(sight, kube)
     names = {key[1] for key, _ in sight.stores.runs.items()}
     assert names == {"later", *(f"listed-{n}" for n in range(1, 6))}
 
@@ -68,7 +89,7 @@ async def test_half_a_list_loses_nothing(sight: Any, kube: FakeKube) -> None:
     sight.router.saw_run(sight.run(name="third", uid="uid-3", version=3))
     kube.runs = [sight.body(name=f"{n}", uid=f"uid-{n}", version=n) for n in range(1, 4)]
     kube.fails = [Unanswered("in the middle")]
-    await relister(sight, kube).first()
+    await first(sight, kube)
     assert kube.lists == 2
     assert sight.stores.runs.get(("team", "third")) is not None
 
@@ -78,7 +99,7 @@ async def test_an_object_that_cannot_be_read_is_left_alone(
 ) -> None:
     kube.runs = [{"metadata": {"name": "odd", "namespace": "team", "uid": "odd"}, "spec": {"word": "confidential"}}]
     kube.runs.append(sight.body())
-    await relister(sight, kube).first()
+    await first(sight, kube)
     assert len(sight.stores.runs) == 1
     assert "team/odd" in caplog.text
     assert "confidential" not in caplog.text
@@ -111,29 +132,6 @@ async def test_lists_come_again_and_again(sight: Any, kube: FakeKube) -> None:
         await running
 
 
-async def test_nothing_begins_before_all_kinds_are_served(
-    sight: Any, kube: FakeKube, caplog: pytest.LogCaptureFixture
-) -> None:
-    kube.known = False
-    kube.fails = [Unanswered("not up yet")]
-    await relister(sight, kube).until_served()
-    assert "not up yet" in caplog.text
-    assert "apply the CRDs" in caplog.text
-
-
-async def test_who_asks_meanwhile_hears_what_is_missing(
-    sight: Any, kube: FakeKube, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said: list[str | None] = []
-
-    async def served(resource: Resource) -> bool:
-        said.append(sight.health.why_not_ready())
-        return True
-
-    monkeypatch.setattr(kube, "served", served)
-    await relister(sight, kube).until_served()
-    assert said == [
-        f"waiting for the definition of {kind}" for kind in ("namespaces", "awsintegrations", "runs", "pods")
-    ]
-    await relister(sight, kube).first()
+async def test_who_asks_meanwhile_hears_what_is_missing(sight: Any, kube: FakeKube) -> None:
+    await first(sight, kube)
     assert sight.health.why_not_ready() == "waiting for the list of pods"

@@ -20,9 +20,9 @@ from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.sts import PROBE, Sts
 from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.controllers.run.pod.view import Pod
+from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.metrics import Gauges
 from spacelift_aws.runtime.health import Health
-from spacelift_aws.runtime.store import Stores
 
 
 def integration_label(run: Run, exists: bool) -> str:

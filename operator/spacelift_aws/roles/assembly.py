@@ -1,0 +1,136 @@
+"""How the parts of a process are wired, whatever its role.
+
+Kopf's watches ─┐                                           ┌─► IntegrationReconciler ─► STS probes, status
+Relister ───────┼─► EventRouter ─► Stores, WorkQueue ─► key ┼─► Executor ─► STS, Secret, pod, status
+answers to      │                                           └─► OrphanCollector (what a Run that is gone left)
+our own writes ─┘
+"""
+
+import os
+from datetime import UTC, datetime
+
+from spacelift_aws.audit import open_trail
+from spacelift_aws.aws.identity import OwnIdentity
+from spacelift_aws.aws.sts import Sts, StsSettings
+from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings
+from spacelift_aws.controllers.awsintegration.history import Schedule
+from spacelift_aws.controllers.kinds import kinds
+from spacelift_aws.controllers.router import EventRouter, IntegrationKey, RunKey
+from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
+from spacelift_aws.controllers.run.journal import Journal
+from spacelift_aws.controllers.run.orphans import OrphanCollector
+from spacelift_aws.controllers.run.ports import OrphanKey
+from spacelift_aws.controllers.run.state import Limits
+from spacelift_aws.controllers.state_metrics import Source, StateCollector
+from spacelift_aws.controllers.stores import Stores
+from spacelift_aws.runtime.controller import Assembly, Controller
+from spacelift_aws.runtime.role import RoleContext
+from spacelift_aws.settings import Settings
+
+
+def assemble(context: RoleContext) -> Assembly:
+    """Make and wire the controllers of a process."""
+    settings = context.settings
+    stores = Stores()
+    router = EventRouter(stores, context.role.executor, context.enqueue)
+    sts = Sts(home_region=settings.region, settings=_sts_settings(settings))
+    identity = OwnIdentity(sts, os.environ, configured_principal=settings.principal)
+    integrations = _integrations(context, router, sts, identity)
+    executor = Executor(
+        role=context.role,
+        view=router,
+        trust=integrations,
+        kube=context.kube,
+        sts=sts,
+        recorder=context.recorder,
+        settings=_executor_settings(context, sts.home_region),
+        clock=_now,
+        journal=Journal(open_trail(settings.audit_log), context.role.executor),
+    )
+    router.on_lost_run(executor.orphan_of)
+    orphans = OrphanCollector(executor, router, context.kube, router.pod_named)
+    return Assembly(
+        kinds=kinds(router, stores, namespaces_too=not context.namespaces),
+        controllers=(
+            Controller(RunKey, lambda key: executor.reconcile((key.namespace, key.name))),
+            Controller(IntegrationKey, lambda key: integrations.reconcile((key.namespace, key.name))),
+            Controller(OrphanKey, orphans.reconcile),
+        ),
+        adopt=lambda: executor.adopt(run for _, run in stores.runs.items()),
+        all_keys=router.all_keys,
+        look_at_all_runs=router.look_at_all_runs,
+        metrics=StateCollector(_source(context, stores, sts, identity)),
+        close=sts.close,
+    )
+
+
+def _integrations(context: RoleContext, router: EventRouter, sts: Sts, identity: OwnIdentity) -> IntegrationReconciler:
+    settings = context.settings
+    return IntegrationReconciler(
+        view=router,
+        kube=context.kube,
+        recorder=context.recorder,
+        sts=sts,
+        identity=identity,
+        settings=IntegrationSettings(
+            installation=context.installation,
+            suggested_policies=settings.suggested_policies,
+            schedule=_schedule(settings),
+        ),
+        role=context.role,
+        clock=_now,
+        wake=lambda key: context.enqueue(IntegrationKey(*key)),
+        on_verdict=router.wake_runs_of,
+        is_awaited=router.awaited,
+    )
+
+
+def _source(context: RoleContext, stores: Stores, sts: Sts, identity: OwnIdentity) -> Source:
+    queue = context.queue
+    return Source(
+        component=context.role.component,
+        pool=context.role.pool,
+        stores=stores,
+        health=context.health,
+        acts=lambda: queue.is_open,
+        queue=lambda: (queue.depth(), queue.longest()),
+        aws=lambda: (sts, identity.known),
+        clock=_now,
+    )
+
+
+def _executor_settings(context: RoleContext, home_region: str | None) -> ExecutorSettings:
+    settings = context.settings
+    limits = Limits(
+        creation_in_doubt=settings.creation_in_doubt, denied=settings.denied_for, renew_after=settings.renew_after
+    )
+    return ExecutorSettings(
+        context.installation,
+        context.namespaces,
+        home_region,
+        context.account,
+        limits,
+        settings.helper_image or None,
+        trust_requester=settings.trust_requester,
+    )
+
+
+def _sts_settings(settings: Settings) -> StsSettings:
+    return StsSettings(
+        probes_per_second=settings.probes_per_second,
+        read_timeout=settings.sts_timeout.total_seconds(),
+    )
+
+
+def _schedule(settings: Settings) -> Schedule:
+    return Schedule(
+        first_retry=settings.retry_first,
+        confirm_after=settings.confirm_after,
+        first_delay=settings.retry_first,
+        last_fast_delay=settings.retry_last,
+        slow_delay=settings.retry_slowly,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
