@@ -55,10 +55,14 @@ class Sight:
 
     stores: Stores = field(default_factory=Stores)
     queued: list[WorkKey] = field(default_factory=list)
+    later: list[tuple[WorkKey, float]] = field(default_factory=list)
+    """With the seconds after which they join the queue."""
     health: Health = field(default_factory=Health)
 
     def __post_init__(self) -> None:
-        self.router = EventRouter(self.stores, "controller", self.queued.append)
+        self.router = EventRouter(
+            self.stores, "controller", self.queued.append, lambda key, seconds: self.later.append((key, seconds))
+        )
         self.router.on_lost_run(lambda run: OrphanKey("team", Stores.run_id(run), run.metadata.name))
 
     def take(self) -> list[WorkKey]:

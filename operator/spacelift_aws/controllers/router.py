@@ -11,6 +11,7 @@ from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Phase, Run
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.ports import OrphanKey
+from spacelift_aws.controllers.run.template_facts import TemplateFacts
 from spacelift_aws.controllers.stores import Namespace, Stores
 from spacelift_aws.names import child_name
 from spacelift_aws.runtime.store import ObjectKey, version_of
@@ -32,16 +33,28 @@ class IntegrationKey:
     name: str
 
 
+AT_ONCE = 50
+"""Runs that are woken in one turn of the loop."""
+A_SECOND = 2_000
+"""Runs that are woken a second: fewer than can be decided on in that time."""
+
 WorkKey = RunKey | IntegrationKey | OrphanKey
 
 
 class EventRouter:
     """The executor's view and the watches' sink."""
 
-    def __init__(self, stores: Stores, executor_name: str, enqueue: Callable[[WorkKey], None]) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        executor_name: str,
+        enqueue: Callable[[WorkKey], None],
+        enqueue_after: Callable[[WorkKey, float], None],
+    ) -> None:
         self._stores = stores
         self._executor_name = executor_name
         self._enqueue = enqueue
+        self._enqueue_after = enqueue_after
         self._orphan_of: Callable[[Run], OrphanKey | None] = lambda _: None
 
     def on_lost_run(self, orphan_of: Callable[[Run], OrphanKey | None]) -> None:
@@ -51,6 +64,10 @@ class EventRouter:
     def run(self, key: ObjectKey) -> Run | None:
         """A Run as last seen."""
         return self._stores.runs.get(key)
+
+    def template_of(self, run: Run) -> TemplateFacts:
+        """What is kept of a Run's template."""
+        return self._stores.template_of(run)
 
     def pod_of(self, run: Run) -> Pod | None:
         """A Run's pod as last seen, `gone` if it is."""
@@ -113,10 +130,12 @@ class EventRouter:
         """An AwsIntegration is there; Runs that wait for it may go on."""
         metadata = integration.metadata
         key = (metadata.namespace, metadata.name)
-        version = version_of(metadata.resource_version)
+        version, known = version_of(metadata.resource_version), self._stores.integrations.get(key)
         if self._stores.integrations.put(key, metadata.uid, version, integration):
             self._enqueue(IntegrationKey(*key))
-            self.wake_runs_of(key)
+            # Runs go by its spec and by what is found out about its trust, which tells of itself: never by its status.
+            if known is None or known.metadata.uid != metadata.uid or known.spec != integration.spec:
+                self.wake_runs_of(key)
 
     def lost_integration(self, integration: AwsIntegration) -> None:
         """An AwsIntegration is not there any more."""
@@ -130,9 +149,8 @@ class EventRouter:
         changed = self._stores.labels_of(namespace.name) != namespace.labels
         version = version_of(namespace.resource_version)
         if self._stores.namespaces.put(("", namespace.name), namespace.uid, version, namespace) and changed:
-            for key, run in self._stores.runs.items():
-                if key[0] == namespace.name and run.status.phase is Phase.QUEUED:
-                    self._enqueue(RunKey(*key))
+            waiting = ((key, run) for key, run in self._stores.runs.items() if run.status.phase is Phase.QUEUED)
+            self._wake([RunKey(*key) for key, _ in waiting if key[0] == namespace.name])
 
     def lost_namespace(self, namespace: Namespace) -> None:
         """A namespace is not there any more."""
@@ -140,10 +158,16 @@ class EventRouter:
 
     def wake_runs_of(self, integration: ObjectKey) -> None:
         """Something about an integration changed that its Runs may have waited for."""
-        for key in self._stores.runs_of(integration):
-            run = self._stores.runs.get(key)
-            if run is not None and not run.status.phase.terminal:
-                self._enqueue(RunKey(*key))
+        runs = ((key, self._stores.runs.get(key)) for key in self._stores.runs_of(integration))
+        self._wake([RunKey(*key) for key, run in runs if run is not None and not run.status.phase.terminal])
+
+    def _wake(self, keys: list[RunKey]) -> None:
+        """A few at once and the others in turn: whoever else waits is not to wait for thousands of decisions."""
+        for index, key in enumerate(keys):
+            if index < AT_ONCE:
+                self._enqueue(key)
+            else:
+                self._enqueue_after(key, index / A_SECOND)
 
     def all_keys(self) -> Iterator[WorkKey]:
         """All that a process which begins to act has to look at, the most urgent first."""

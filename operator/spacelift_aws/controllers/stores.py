@@ -9,6 +9,7 @@ from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.controllers.run.pod.view import Pod
+from spacelift_aws.controllers.run.template_facts import TemplateFacts, facts_of, trimmed
 from spacelift_aws.names import child_name, run_id
 from spacelift_aws.runtime.store import ObjectKey, Store, version_of
 
@@ -29,10 +30,16 @@ class Namespace:
         return cls(metadata["name"], metadata["uid"], metadata["resourceVersion"], dict(metadata.get("labels") or {}))
 
 
+_NO_TEMPLATE = TemplateFacts()
+
+
 class Stores:
     """What the controller has seen of each kind, and the ways from one object to another."""
 
-    def __init__(self) -> None:
+    def __init__(self, helper_image: str | None = None) -> None:
+        """`helper_image` is the image with the helper that masks logs, if there is one."""
+        self._helper_image = helper_image
+        self._templates: dict[str, TemplateFacts] = {}
         self.runs: Store[Run] = Store()
         self.integrations: Store[AwsIntegration] = Store()
         self.pods: Store[Pod] = Store()
@@ -42,11 +49,12 @@ class Stores:
         self._runs_of: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
 
     def put_run(self, run: Run) -> bool:
-        """Keep a view of a Run."""
+        """Keep a view of a Run, without its template but for what is decided by."""
         metadata = run.metadata
         key = (metadata.namespace, metadata.name)
-        if not self.runs.put(key, metadata.uid, version_of(metadata.resource_version), run):
+        if not self.runs.put(key, metadata.uid, version_of(metadata.resource_version), trimmed(run)):
             return False
+        self._templates[metadata.uid] = facts_of(run, self._helper_image, self._templates.get(metadata.uid))
         self._run_names[metadata.namespace, self.run_id(run)] = metadata.name
         self._runs_of[integration_key(run)].add(key)
         return True
@@ -56,6 +64,7 @@ class Stores:
         run = self.runs.remove(key, uid)
         if run is None:
             return None
+        self._templates.pop(uid, None)
         self._run_names.pop((key[0], self.run_id(run)), None)
         self._departed.pop((key[0], child_name(self.run_id(run))), None)
         runs = self._runs_of[integration_key(run)]
@@ -63,6 +72,10 @@ class Stores:
         if not runs:
             del self._runs_of[integration_key(run)]
         return run
+
+    def template_of(self, run: Run) -> TemplateFacts:
+        """What is kept of a Run's template."""
+        return self._templates.get(run.metadata.uid, _NO_TEMPLATE)
 
     def put_pod(self, pod: Pod) -> bool:
         """Keep a view of a run's pod. Pods that merely carry a run's label are none of ours."""

@@ -31,8 +31,8 @@ from spacelift_aws.settings import Settings
 def assemble(context: RoleContext) -> Assembly:
     """Make and wire the controllers of a process."""
     settings = context.settings
-    stores = Stores()
-    router = EventRouter(stores, context.role.executor, context.enqueue)
+    stores = Stores(settings.helper_image or None)
+    router = EventRouter(stores, context.role.executor, context.enqueue, context.queue.add_after)
     sts = Sts(home_region=settings.region, settings=_sts_settings(settings))
     identity = OwnIdentity(sts, os.environ, configured_principal=settings.principal)
     integrations = _integrations(context, router, sts, identity)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from spacelift_aws.controllers.router import RunKey
+from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.controllers.router import IntegrationKey, RunKey
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.names import child_name
@@ -48,7 +49,7 @@ def test_a_late_deletion_does_not_take_the_next_of_its_name(sight: Any) -> None:
     sight.router.saw_run(second)
     sight.take()
     sight.router.lost_run(first)
-    assert sight.router.run(("team", "plan")) is second
+    assert sight.router.run(("team", "plan")).metadata.uid == "uid-2"
     assert sight.take() == []
 
 
@@ -59,7 +60,7 @@ def test_a_run_made_anew_leaves_what_the_first_one_left(sight: Any) -> None:
     sight.router.saw_run(second)
     assert sight.take() == [OrphanKey("team", Stores.run_id(first), "plan"), PLAN]
     sight.router.saw_run(first)
-    assert sight.router.run(("team", "plan")) is second
+    assert sight.router.run(("team", "plan")).metadata.uid == "uid-2"
 
 
 def test_a_pod_leads_to_its_run(sight: Any) -> None:
@@ -154,3 +155,37 @@ def test_versions_are_numbers(text: str, version: int) -> None:
 def test_children_are_named_after_the_run(sight: Any) -> None:
     run = sight.run()
     assert sight.pod(run).name == child_name(Stores.run_id(run))
+
+
+def integration(version: int, role: str = "arn:aws:iam::222222222222:role/a", **status: Any) -> AwsIntegration:
+    return AwsIntegration.model_validate(
+        {
+            "metadata": {
+                **{"name": "prod", "namespace": "team", "uid": "uid-i", "resourceVersion": str(version)},
+                "creationTimestamp": "2026-01-02T03:04:05Z",
+            },
+            "spec": {"roleArn": role},
+            "status": status,
+        }
+    )
+
+
+def test_a_status_write_of_an_integration_wakes_no_run(sight: Any) -> None:
+    sight.router.saw_integration(integration(1))
+    sight.router.saw_run(sight.run())
+    sight.take()
+    sight.router.saw_integration(integration(2, externalId="x"))
+    assert sight.take() == [IntegrationKey("team", "prod")]
+    sight.router.saw_integration(integration(3, "arn:aws:iam::222222222222:role/b"))
+    assert sight.take() == [IntegrationKey("team", "prod"), PLAN]
+
+
+def test_many_runs_are_not_woken_in_one_turn(sight: Any) -> None:
+    for number in range(3_000):
+        sight.router.saw_run(sight.run(name=f"run-{number}", uid=f"uid-{number}"))
+    sight.take()
+    sight.router.wake_runs_of(("team", "prod"))
+    at_once, later = sight.take(), sight.later
+    assert len(at_once) == 50
+    assert len({*at_once, *(key for key, _ in later)}) == 3_000
+    assert max(seconds for _, seconds in later) < 2

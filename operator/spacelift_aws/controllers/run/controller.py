@@ -39,6 +39,7 @@ from spacelift_aws.controllers.run.state import (
     SecretState,
     TerminalFailure,
 )
+from spacelift_aws.controllers.run.template_facts import with_template
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
 from spacelift_aws.kube.events import Recorder, Regarding
@@ -218,12 +219,12 @@ class Executor:
             grant=grant,
             region=(integration.spec.region if integration else None) or self._settings.home_region,
             now=self._clock(),
+            template=self._view.template_of(run),
             memory=self._memories.of(identifier),
             limits=self._limits,
             takeover_grace=self._role.takeover_grace(run, integration, pod),
             message_prefix=self._role.message_prefix,
             own_account=self._own_account(run),
-            helper_image=self._settings.helper_image,
             requested_by=requested_by(run) if self._settings.trust_requester else None,
             stopped_by=stopped_by(run) if self._settings.trust_requester else None,
         )
@@ -275,13 +276,16 @@ class Executor:
     async def _create_pod(self, seen: Observed) -> None:
         if not isinstance(seen.grant, Authorized) or seen.expires_at is None:
             return
+        run = await self._with_template(seen)
+        if run is None:
+            return
         body = build_pod(
-            seen.run,
+            run,
             seen.run_id,
             role_arn=seen.grant.request.role_arn,
             executor=self._role.executor,
             expires_at=seen.expires_at,
-            helper_image=seen.helper_image,
+            helper_image=self._settings.helper_image,
         )
         try:
             answer = await self._kube.create(PODS, seen.run.metadata.namespace, body)
@@ -292,6 +296,19 @@ class Executor:
         else:
             self._journal.pod_created(seen, self._clock())
             self._view.saw_pod(parse_pod(answer))
+
+    async def _with_template(self, seen: Observed) -> Run | None:
+        """The Run with its template, of which only what is decided by is kept; None where the Run is gone."""
+        if seen.template.raw is not None:
+            return with_template(seen.run, seen.template.raw)
+        try:
+            run = Run.model_validate(await self._kube.get(RUNS, *key_of(seen.run)))
+        except NotFound:
+            run = None
+        if run is not None and run.metadata.uid == seen.run.metadata.uid:
+            return run
+        self._view.lost_run(seen.run)
+        return None
 
     async def _meet_pod(self, seen: Observed) -> None:
         """A pod with the Run's name is the Run's only if the Run is its controller."""

@@ -38,7 +38,6 @@ from spacelift_aws.controllers.run.pod.outcome import CLOCK_SKEW, finished_at, o
 from spacelift_aws.controllers.run.pod.view import Pod, unmasked
 from spacelift_aws.controllers.run.state import Authorized, Observed, SecretState
 from spacelift_aws.controllers.run.status import End
-from spacelift_aws.controllers.run.template_rules import credentialed_containers, refusal
 from spacelift_aws.names import POOL_PREFIX, child_name
 
 STOPPING = "Stopping: the pod has its grace period to end."
@@ -65,7 +64,7 @@ def _queued(seen: Observed) -> Decision:
         return _finish(seen, end)
     if seen.takeover_grace:
         return _left_to_another(seen)
-    refused = refusal(seen.run.spec, own_account=seen.own_account, helper_image=seen.helper_image)
+    refused = seen.template.refused(seen.own_account)
     if refused is not None:
         return _finish(seen, End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused))
     verdict = seen.memory.verdict
@@ -139,7 +138,7 @@ def _with_pod(seen: Observed, pod: Pod) -> Decision:
 
 def _changed_on_the_way(seen: Observed, pod: Pod) -> str | None:
     """What a webhook made of the pod: other credentials than the run's would win in it, or be printed, unnoticed."""
-    names = credentialed_containers(seen.run.spec)
+    names = seen.template.credentialed
     bare = unmasked(pod, names) if seen.run.spec.mask_logs is MaskLogs.REQUIRED else ()
     if bare:
         return (

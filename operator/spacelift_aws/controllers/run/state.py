@@ -10,6 +10,7 @@ from spacelift_aws.aws.sts import AssumeRoleRequest
 from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.delivery.delivery import CredentialDelivery
 from spacelift_aws.controllers.run.pod.view import Pod
+from spacelift_aws.controllers.run.template_facts import TemplateFacts
 
 LONGEST_SESSION = timedelta(hours=12, minutes=5)
 """What STS allows at most, and some clock skew."""
@@ -119,6 +120,7 @@ class Observed:
     region: str | None
     """Where the session is issued, and its use begins to be recorded."""
     now: datetime
+    template: TemplateFacts
     memory: Progress = field(default_factory=Progress)
     limits: Limits = field(default_factory=Limits)
     takeover_grace: timedelta = timedelta(0)
@@ -128,8 +130,6 @@ class Observed:
     """Begins every reason for waiting, so that a reader knows whose word it is; empty for the controller."""
     own_account: str | None = None
     """The executor's own service account, where it is one of the Run's namespace: no run may have it."""
-    helper_image: str | None = None
-    """The image with the helper that masks logs, if there is one."""
     requested_by: str | None = None
     """Who created the Run, where the cluster can tell."""
     stopped_by: str | None = None

@@ -14,7 +14,6 @@ from spacelift_aws.controllers.run.pod.masking import Masking, all_masked
 from spacelift_aws.controllers.run.pod.outcome import started_at
 from spacelift_aws.controllers.run.pod.view import Pod, unmasked
 from spacelift_aws.controllers.run.state import Authorized, Observed
-from spacelift_aws.controllers.run.template_rules import credentialed_containers, masking_of
 from spacelift_aws.names import assumed_role_arn, child_name
 
 
@@ -180,14 +179,14 @@ def _base(seen: Observed) -> RunStatus:
 
 def _masking(seen: Observed) -> Masking | None:
     """What the pod shows of the helper; before there is a pod, only what speaks against one."""
-    planned = masking_of(seen.run.spec, seen.helper_image)
+    planned = seen.template.masking
     if planned is None or planned.reason is LogsMaskedReason.NOT_ASKED:
         return planned
     if seen.pod is None:
         # What was seen of a pod that is gone stays.
         told = seen.run.status.phase is not Phase.QUEUED or planned.reason is LogsMaskedReason.MASKED
         return None if told else planned
-    credentialed = credentialed_containers(seen.run.spec)
+    credentialed = seen.template.credentialed
     bare = unmasked(seen.pod, credentialed)
     if not bare:
         return all_masked(credentialed)

@@ -1,8 +1,9 @@
 """What a template may not contain, each refusal a sentence that names the place."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
+
+import orjson
 
 from spacelift_aws.api.reasons import LogsMaskedReason
 from spacelift_aws.api.run import MaskLogs, RunSpec
@@ -21,18 +22,46 @@ MAX_DEPTH = 50
 """Levels of a pod's spec that are looked through: it has less than twenty."""
 
 
-def refusal(spec: RunSpec, *, own_account: str | None = None, helper_image: str | None = None) -> str | None:
+def refusal(spec: RunSpec, *, helper_image: str | None = None) -> str | None:
     """The first reason why this template is not executed, or None.
 
-    `own_account` is the executor's own service account where it is one of the Run's namespace, `helper_image` the image
-    with the helper that masks logs, if there is one.
+    `helper_image` is the image with the helper that masks logs, if there is one.
     """
-    return next(_refusals(spec, own_account, helper_image), None)
+    return next(_refusals(spec, helper_image), None)
+
+
+def account_of(pod: Mapping[str, Any]) -> str:
+    """The service account that a pod's spec asks for."""
+    return str(pod.get("serviceAccountName") or pod.get("serviceAccount") or "default")
+
+
+def own_account_refused(account: str) -> str:
+    """Why no template may ask for the executor's own service account."""
+    return (
+        f"template.spec.serviceAccountName: `{account}` is the worker's own service account, and a pod under it could "
+        "assume every role of its pool; name another one."
+    )
+
+
+def container_names(pod: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of a template's containers, init containers first."""
+    return tuple(str(container["name"]) for _, container in _containers(pod))
+
+
+def size_refused(pod: Any) -> str | None:
+    """Why a pod's spec is too large, or nested too deeply to be looked through."""
+    try:
+        size = len(orjson.dumps(pod))
+    except TypeError:  # more than 254 levels
+        return f"template.spec: nested more than {MAX_DEPTH} levels deep; a pod's spec is not."
+    if size > LARGEST:
+        return f"template.spec: {size:,} bytes are more than {LARGEST:,}; the run's pod and status need room as well."
+    return None
 
 
 def masking_of(spec: RunSpec, helper_image: str | None) -> Masking | None:
     """What of the run's output can be masked; None if the template cannot even be looked through."""
-    if _shape(spec.template.spec) is not None:
+    if shape_refused(spec.template.spec) is not None:
         return None
     return masking.plan(spec, credentialed_containers(spec), helper_image)
 
@@ -44,8 +73,8 @@ def credentialed_containers(spec: RunSpec) -> tuple[str, ...]:
     return (str(spec.template.spec["containers"][0]["name"]),)
 
 
-def _refusals(spec: RunSpec, own_account: str | None, helper_image: str | None) -> Iterator[str]:
-    shape = _shape(spec.template.spec)
+def _refusals(spec: RunSpec, helper_image: str | None) -> Iterator[str]:
+    shape = shape_refused(spec.template.spec)
     if shape is not None:
         # What follows relies on the shape.
         yield shape
@@ -54,24 +83,18 @@ def _refusals(spec: RunSpec, own_account: str | None, helper_image: str | None) 
     yield from _containers_named(spec, pod)
     yield from _variables(pod)
     yield from _secrets(pod)
-    size = len(json.dumps(pod))
-    if size > LARGEST:
-        yield f"template.spec: {size:,} bytes are more than {LARGEST:,}; the run's pod and status need room as well."
+    size = size_refused(pod)
+    if size is not None:
+        yield size
     yield from _own_metadata(spec)
     yield from DELIVERIES[spec.delivery].refusals(pod, _credentialed(spec, pod))
     yield from masking.refusals(pod, _credentialed(spec, pod))
-    account = pod.get("serviceAccountName") or pod.get("serviceAccount") or "default"
-    if account == own_account:
-        yield (
-            f"template.spec.serviceAccountName: `{account}` is the worker's own service account, and a pod under it "
-            "could assume every role of its pool; name another one."
-        )
     planned = masking.plan(spec, credentialed_containers(spec), helper_image)
     if spec.mask_logs is MaskLogs.REQUIRED and planned.reason is not LogsMaskedReason.MASKED:
         yield planned.message
 
 
-def _shape(pod: Any) -> str | None:
+def shape_refused(pod: Any) -> str | None:
     """Whether containers and their variables can be looked through at all; the API server judges the rest."""
     if not isinstance(pod, Mapping):
         return "template.spec: a pod's spec is needed here, with at least one container."

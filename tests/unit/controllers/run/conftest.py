@@ -12,6 +12,7 @@ from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.state import Authorized, Denied, Limits, Observed, Progress
+from spacelift_aws.controllers.run.template_facts import facts_of, trimmed
 from spacelift_aws.names import child_name, run_id
 
 ROLE = "arn:aws:iam::222222222222:role/deploy/role-1"
@@ -156,8 +157,10 @@ class Kit:
         helper_image: str | None = None,
     ) -> Observed:
         """All that is known so many seconds after the start."""
+        run = run or self.run()
         return Observed(
-            run=run or self.run(),
+            run=trimmed(run),
+            template=facts_of(run, helper_image),
             run_id=self.run_id,
             pod=pod,
             grant=grant or self.grant(),
@@ -166,7 +169,6 @@ class Kit:
             memory=memory or Progress(),
             limits=Limits(),
             takeover_grace=timedelta(seconds=takeover_grace),
-            helper_image=helper_image,
         )
 
 

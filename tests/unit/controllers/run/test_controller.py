@@ -17,6 +17,7 @@ from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.ports import ObjectKey, OrphanKey
 from spacelift_aws.controllers.run.state import Limits
+from spacelift_aws.controllers.run.template_facts import TemplateFacts, facts_of
 from spacelift_aws.kube.client import Deletion
 from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Unanswered
 from spacelift_aws.kube.events import Regarding
@@ -49,6 +50,9 @@ class FakeWorld:
 
     def run(self, key: ObjectKey) -> Run | None:
         return self.runs.get(key)
+
+    def template_of(self, run: Run) -> TemplateFacts:
+        return facts_of(run, None)
 
     def pod_of(self, run: Run) -> Pod | None:
         return self.pod

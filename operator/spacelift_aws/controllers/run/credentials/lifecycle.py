@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from spacelift_aws.controllers.run.actions import Action, Decision, DeletePod, DeleteSecret, IssueCredentials
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.state import LONGEST_SESSION, Authorized, Observed, SecretState
-from spacelift_aws.controllers.run.template_rules import credentialed_containers
 from spacelift_aws.names import child_name
 
 SHORTEST_SESSION = timedelta(seconds=900)
@@ -45,7 +44,7 @@ def session_life(seen: Observed) -> timedelta:
 
 def is_renewed(seen: Observed, pod: Pod) -> bool:
     """Whether the pod has use for fresh credentials: a file is read again and again, variables at the start only."""
-    return seen.delivery.is_renewed or pod.awaits_credentials(credentialed_containers(seen.run.spec))
+    return seen.delivery.is_renewed or pod.awaits_credentials(seen.template.credentialed)
 
 
 def renewal_due(seen: Observed, pod: Pod | None = None) -> datetime:
