@@ -1,17 +1,27 @@
 """Who gets credentials, what a session carries, and what STS and the API server say against it."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from sandbox.faults import Match, Rule, denied, throttled
+from sandbox.process import wait_until
 from sandbox.stage import Stage
+from spacelift_aws.controllers.awsintegration.history import Schedule
 
 from .play import Play, integration_of, issued, play, ready, says
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def seasoned(_stage: Stage) -> Play:
-    """An integration whose trust will have been verified some time ago."""
+    """An integration that is verified before the other tests, and so some time before the one that needs it."""
     return play(_stage)
+
+
+def verified_for(on: Play, age: timedelta) -> bool:
+    """Whether an integration's trust was verified, that long ago."""
+    last = integration_of(on).get("status", {}).get("lastVerifiedTime")
+    return last is not None and datetime.now(UTC) - datetime.fromisoformat(last) > age
 
 
 def test_who_may_use_an_integration(stage: Stage) -> None:
@@ -75,6 +85,9 @@ def test_the_api_servers_word_on_a_pod(stage: Stage, quota: Play) -> None:
 def test_what_sts_says_to_a_run(stage: Stage, seasoned: Play) -> None:
     """Throttling delays; a refusal is final only where trust holds all the while; where it broke, the Run waits."""
     one, two, three = play(stage), play(stage), seasoned
+    # Sooner after a verification no refused Run has it verified again.
+    again = Schedule().request_every
+    wait_until(lambda: verified_for(three, again), timeout=30, what="an integration that was verified some time ago")
     for on in (one, two, three):
         stage.objects.wait("AwsIntegration", on.namespace, "prod", lambda body: ready(body) == "True")
     roles = [integration_of(on)["spec"]["roleArn"] for on in (one, two, three)]
