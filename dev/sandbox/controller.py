@@ -1,10 +1,12 @@
 """The controller beside a cluster."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox import charts
 from sandbox.cluster import Cluster
+from sandbox.process import wait_until
 from sandbox.program import Program
 
 NAMESPACE = "spacelift-aws"
@@ -27,6 +29,24 @@ class Controller(Program):
     def install(self) -> None:
         """Apply all of its chart. Again does no harm."""
         self._cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={manifest(self._cluster)}")
+        wait_for_runs(self._cluster, NAMESPACE)
+
+
+def wait_for_runs(cluster: Cluster, namespace: str) -> None:
+    """Wait until a Run can be created there, which a policy that writes on it delays.
+
+    The API server learns a new kind's schema up to five seconds after its definition, and answers 503 until then.
+    """
+    metadata = {"namespace": namespace, "name": "tried-out"}
+    template = {"spec": {"containers": [{"name": "main", "image": "none"}]}}
+    spec = {"integrationRef": {"name": "none"}, "template": template}
+    run = json.dumps({"apiVersion": "aws.spacelift.io/v1beta1", "kind": "Run", "metadata": metadata, "spec": spec})
+
+    def taken() -> bool:
+        done = cluster.kubectl("create", "--dry-run=server", "--filename=-", input=run, check=False)
+        return "There can be a delay" not in done.stderr and "no matches for kind" not in done.stderr
+
+    wait_until(taken, timeout=30, what="the API server to take Runs", interval=0.25)
 
 
 def manifest(cluster: Cluster) -> Path:

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 
-from sandbox.controller import NAMESPACE, manifest
+from sandbox.controller import NAMESPACE, manifest, wait_for_runs
 from sandbox.demo import resources
 from sandbox.demo.beats import Beat, Chapter, Check, Command, Output, Prose
 from sandbox.demo.scene import SECRET_TYPE, Scene, parsed
@@ -47,6 +47,7 @@ def the_operator(scene: Scene) -> Iterator[Beat]:
     yield Command(("kubectl", "apply", "-f", "operator.yaml"))
     yield Output(scene.ask("apply", f"--filename={manifest(scene.stage.cluster)}", check=True).stdout)
     scene.stage.cluster.wait_for_crds([CRDS])
+    wait_for_runs(scene.stage.cluster, scene.namespace)
     scene.stage.controller.start()
     yield Check(
         "The controller runs, as its own service account and with nothing more",

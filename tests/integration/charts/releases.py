@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from sandbox.charts import OPERATOR, helm
-from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
+from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT, wait_for_runs
 from sandbox.controlplane import ControlPlane
 
 RELEASE = "spacelift-aws"
@@ -68,4 +68,5 @@ def make_run(cluster: ControlPlane, namespace: str, name: str, **spec: Any) -> N
         "metadata": {"namespace": namespace, "name": name},
         "spec": {"integrationRef": {"name": "prod"}, "template": template, **spec},
     }
+    wait_for_runs(cluster, namespace)
     cluster.kubectl("create", "--validate=strict", "--filename=-", input=json.dumps(body))
