@@ -21,6 +21,7 @@ RUN --mount=type=secret,id=registry --mount=type=secret,id=ca \
 
 FROM tools AS environment
 COPY pyproject.toml uv.lock /src/
+COPY cli/pyproject.toml /src/cli/
 COPY dev/pyproject.toml /src/dev/
 # The dependencies alone: they change less often than the operator.
 RUN --mount=type=secret,id=registry --mount=type=secret,id=ca \

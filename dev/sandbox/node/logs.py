@@ -1,14 +1,16 @@
 """The one endpoint of a kubelet that the node serves: what `kubectl logs` asks for, through the API server.
 
-Followed, tailed and cut to a number of bytes; times are not recorded line by line, so what needs them is refused, as is
-`--previous`. Only clients with a certificate of the cluster's authority are let in: logs may hold anything.
+Followed, tailed, cut to a number of bytes, and with times: those at which the node saw the lines, so several share one.
+`--previous` is refused. Only clients with a certificate of the cluster's authority are let in: logs may hold anything.
 """
 
 import asyncio
 import os
 import ssl
+from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +22,7 @@ from sandbox.node.status import Terminated, Waiting
 _CHUNK = 1 << 16
 _FOLLOW_EVERY = 0.1
 """Seconds between looks at a log that is followed."""
-_UNSUPPORTED = ("previous", "timestamps", "sinceSeconds", "sinceTime")
+_UNSUPPORTED = ("previous", "sinceSeconds")
 
 
 class LogServer:
@@ -30,6 +32,7 @@ class LogServer:
         self._find = find
         self._address = address
         self._tls = tls
+        self._times: dict[Path, LineTimes] = {}
         self.port = 0
 
     async def __aenter__(self) -> "LogServer":
@@ -68,8 +71,66 @@ class LogServer:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
         with suppress(ConnectionError, FileNotFoundError):
-            await _copy(file, response, request, ended if follow else None)
+            if request.query.get("timestamps", "false") != "false" or "sinceTime" in request.query:
+                times = self._times.setdefault(file, LineTimes())
+                await _copy_with_times(file, times, response, request, ended if follow else None)
+            else:
+                await _copy(file, response, request, ended if follow else None)
         return response
+
+
+class LineTimes:
+    """When the lines of a log were first seen: of each look, how long the log was, and the time."""
+
+    def __init__(self) -> None:
+        self._looks: list[tuple[int, datetime]] = []
+
+    def look(self, size: int, now: datetime) -> None:
+        """The log has this many bytes now."""
+        if not self._looks or size > self._looks[-1][0]:
+            self._looks.append((size, now))
+
+    def of(self, offset: int) -> datetime:
+        """The time of the line that begins there."""
+        return self._looks[bisect_right(self._looks, offset, key=lambda look: look[0])][1]
+
+    def start(self, since: datetime) -> int:
+        """Where the lines begin that are no older than this."""
+        return max((size for size, time in self._looks if time < since), default=0)
+
+
+async def _copy_with_times(
+    file: Path,
+    times: LineTimes,
+    response: web.StreamResponse,
+    request: web.Request,
+    ended: Callable[[], bool] | None,
+) -> None:
+    """As `_copy`, whole lines only until the end, each behind its time."""
+    since = request.query.get("sinceTime")
+    stamped = request.query.get("timestamps", "false") != "false"
+    with file.open("rb") as stream:
+        position = None
+        while True:
+            over = ended is None or ended()
+            times.look(stream.seek(0, os.SEEK_END), datetime.now(UTC))
+            if position is None:
+                position = times.start(datetime.fromisoformat(since)) if since else 0
+                # The line that began before has an earlier time: on from its end.
+                stream.seek(max(0, position - 1))
+                position += len(stream.readline()) - 1 if position else 0
+            stream.seek(position)
+            chunk = b""
+            for line in stream:
+                if not line.endswith(b"\n") and not over:
+                    break
+                chunk += (f"{times.of(position):%Y-%m-%dT%H:%M:%S.%f}000Z ".encode() if stamped else b"") + line
+                position += len(line)
+            if chunk:
+                await response.write(chunk)
+            if over or request.transport is None or request.transport.is_closing():
+                return
+            await asyncio.sleep(_FOLLOW_EVERY)
 
 
 async def _copy(

@@ -33,7 +33,15 @@ OPERATOR = "localhost/spacelift-aws-operator"
 TOOLS = "localhost/tools"
 
 _TOOLS_FOLDER = Path(__file__).with_name("tools")
-_OPERATOR_INPUTS = ("Dockerfile", ".dockerignore", "README.md", "pyproject.toml", "uv.lock", "dev/pyproject.toml")
+_OPERATOR_INPUTS = (
+    "Dockerfile",
+    ".dockerignore",
+    "README.md",
+    "pyproject.toml",
+    "uv.lock",
+    "cli/pyproject.toml",
+    "dev/pyproject.toml",
+)
 _OPERATOR_FOLDERS = ("image", "operator")
 _REGISTRY_VARIABLES = (
     "PIP_INDEX_URL",

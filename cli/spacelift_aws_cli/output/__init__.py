@@ -1,0 +1,1 @@
+"""How answers are written: tables and pages for people, JSON and YAML for programs."""
