@@ -43,6 +43,11 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def parse_time(text: str | None) -> datetime | None:
+    """A time as Kubernetes writes it; None where there is none. Raises ValueError for anything else."""
+    return datetime.fromisoformat(text) if text else None
+
+
 Time = Annotated[
     AwareDatetime,
     # The wire has whole seconds: with more in memory, a status would differ from itself once it was read back.

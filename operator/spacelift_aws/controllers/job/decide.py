@@ -1,0 +1,200 @@
+"""What to do next for a Job: one pure function from what is known to the next actions.
+
+    (suspended) ──► CreateRun ──► WriteStatus (active) ──► the Run's own way ──► WriteStatus (Complete or Failed)
+         ▲                                │
+         └── DeleteRun ◄── StopRun ◄──────┘ suspend; the deadline only stops
+
+The Run does all that a pod and credentials are needed for; this only begins it, stops it, and tells its end.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from spacelift_aws.api.run import Phase, Run
+from spacelift_aws.controllers.job import status
+from spacelift_aws.controllers.job.rules import refusal
+from spacelift_aws.controllers.job.view import MANAGED_BY, Job, owns
+
+REFUSED = "JobRefused"
+"""Reason of a Job that cannot be executed as it is written."""
+UNCHECKED = "CreatorNotChecked"
+"""Reason of a Job that is older than the policy which asks what its creator may use."""
+RUN_DELETED = "RunDeleted"
+"""Reason of a Job whose Run somebody deleted before it had ended."""
+NAME_TAKEN = "RunNameTaken"
+"""Reason of the Event of a Job that waits because a Run of its name is somebody else's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One Job, the Run of its name, and what this process was told."""
+
+    job: Job
+    run: Run | None
+    now: datetime
+    checked_since: datetime | None = None
+    """Since when creators of Jobs are checked; None where nobody checks them."""
+    run_missing: bool = False
+    """The API server answered that there is no such Run."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRun:
+    """Create the Job's Run."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookForRun:
+    """Ask the API server for the Run: what was seen so far does not prove that it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """Let the Run end, with its grace."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRun:
+    """Delete the Run, which has ended, so that another may take its name."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStatus:
+    """Merge this into the Job's status, if the Job is still the one decided on."""
+
+    patch: Mapping[str, Any]
+    event: tuple[str, str, str] | None = None
+    """Type, reason and message of the Event that tells of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """An Event."""
+
+    type: str
+    reason: str
+    message: str
+
+
+Action = CreateRun | LookForRun | StopRun | DeleteRun | WriteStatus | Tell
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Actions to do now, in this order, and when to look again if nothing changes before."""
+
+    actions: tuple[Action, ...] = ()
+    again_at: datetime | None = None
+
+
+def decide(seen: Observed) -> Decision:
+    """The next actions for a Job."""
+    job, run = seen.job, seen.run
+    if job.finished or job.deleted:
+        return Decision()
+    if run is not None and not owns(job, run):
+        return _name_taken(seen)
+    if run is None:
+        return _without_run(seen)
+    if run.status.phase is Phase.FINISHED:
+        return _end(seen, run)
+    if job.suspended or job.suspending:
+        return _suspend(seen, run)
+    if run.status.phase.terminal:
+        return _end(seen, run)
+    return _under_way(seen, run)
+
+
+def _without_run(seen: Observed) -> Decision:
+    """No Run: was there one, and may there be one now?"""
+    job = seen.job
+    refused = refusal(job)
+    if refused is not None:
+        return _fail(seen, REFUSED, refused)
+    if job.suspended:
+        return _write(seen, status.suspended(job, seen.now))
+    if not job.active:
+        if seen.checked_since is not None and job.created < seen.checked_since:
+            return _fail(seen, UNCHECKED, _unchecked())
+        return Decision((CreateRun(),))
+    if not seen.run_missing:
+        return Decision((LookForRun(),))
+    return _fail(seen, RUN_DELETED, f"Run {job.name} was deleted before it had ended.", pods=1)
+
+
+def _unchecked() -> str:
+    return (
+        f"The Job was created while Jobs with spec.managedBy {MANAGED_BY} were not executed here, so nobody checked what its "
+        "creator may use. Delete it and create it again."
+    )
+
+
+def _name_taken(seen: Observed) -> Decision:
+    """Whoever has the name keeps it: a Job acts on no Run but its own."""
+    name = seen.job.name
+    return Decision(
+        (Tell("Warning", NAME_TAKEN, f"A Run named {name} is not this Job's: delete it, or rename the Job."),)
+    )
+
+
+def _suspend(seen: Observed, run: Run) -> Decision:
+    """The pod ends with its grace, and the Run makes way for the next one."""
+    if run.status.phase.terminal:
+        return Decision((DeleteRun(run.metadata.uid),))
+    actions = _patched(seen, status.suspending(seen.job))
+    return Decision(actions if run.spec.stop else (*actions, StopRun()))
+
+
+def _end(seen: Observed, run: Run) -> Decision:
+    """The Run has ended, and the Job with it."""
+    if run.status.phase is Phase.FINISHED:
+        return _write(seen, status.succeeded(seen.job, run, seen.now), "Normal")
+    deadline = _deadline(seen.job)
+    late = deadline is not None and seen.now >= deadline
+    return _write(seen, status.failure_of(seen.job, run, seen.now, late=late), "Warning")
+
+
+def _under_way(seen: Observed, run: Run) -> Decision:
+    """The Run goes its way; the Job shows how far it is, and has a deadline of its own."""
+    deadline = _deadline(seen.job)
+    actions = _patched(seen, status.begun(seen.job, run, seen.now))
+    if deadline is not None and seen.now >= deadline and not run.spec.stop:
+        return Decision((*actions, StopRun()))
+    return Decision(actions, deadline)
+
+
+def _deadline(job: Job) -> datetime | None:
+    seconds = job.spec.get("activeDeadlineSeconds")
+    return job.started + timedelta(seconds=seconds) if seconds is not None and job.started is not None else None
+
+
+def _fail(seen: Observed, reason: str, message: str, *, pods: int = 0) -> Decision:
+    return _write(seen, status.failed(seen.job, reason, message, seen.now, pods=pods), "Warning")
+
+
+def _write(seen: Observed, wanted: Mapping[str, Any], event: str | None = None) -> Decision:
+    """Write what differs; an end is told by an Event too, in the words of its last condition."""
+    patch = status.patch(seen.job, wanted)
+    if not patch:
+        return Decision()
+    if event is None:
+        return Decision((WriteStatus(patch),))
+    last = wanted["conditions"][-1]
+    return Decision((WriteStatus(patch, (event, last["reason"], last["message"])),))
+
+
+def _patched(seen: Observed, wanted: Mapping[str, Any]) -> tuple[Action, ...]:
+    patch = status.patch(seen.job, wanted)
+    if not patch:
+        return ()
+    said, says = seen.job.condition(status.WAITS), _waits(wanted)
+    news = says is not None and says["status"] == "False" and (said or {}).get("reason") != says["reason"]
+    return (WriteStatus(patch, ("Warning", says["reason"], says["message"]) if news and says else None),)
+
+
+def _waits(wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((one for one in wanted.get("conditions") or () if one["type"] == status.WAITS), None)

@@ -1,0 +1,107 @@
+"""What matters of a Job and of its Run. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from spacelift_aws.api.meta import parse_time
+from spacelift_aws.api.run import Run
+
+MANAGED_BY = "aws.spacelift.io/run"
+"""The value of a Job's `spec.managedBy` that makes it ours; the API server lets nobody change it."""
+
+PREFIX = "aws.spacelift.io/"
+INTEGRATION = PREFIX + "integration"
+TYPE = PREFIX + "type"
+STACK = PREFIX + "stack"
+DELIVERY = PREFIX + "delivery"
+WORKER_POOL = PREFIX + "worker-pool"
+CREDENTIALS_FOR = PREFIX + "credentials-for"
+SUCCESS_EXIT_CODES = PREFIX + "success-exit-codes"
+
+Wire = Mapping[str, Any]
+"""JSON as the API has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A Job as last seen. Of the body only what decides is interpreted; the rest is passed on as it is."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    created: datetime
+    deleted: bool
+    annotations: Mapping[str, str]
+    spec: Wire
+    status: Wire
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it is to have no pod now."""
+        return bool(self.spec.get("suspend"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended for good: `Complete` or `Failed` is true."""
+        return any(self.holds(type_) for type_ in ("Complete", "Failed"))
+
+    @property
+    def active(self) -> bool:
+        """Whether its status says that it has a Run. Written before the Run can have had any effect on it."""
+        return bool(self.status.get("active"))
+
+    @property
+    def suspending(self) -> bool:
+        """Whether its Run was told to end because of a suspension, which goes to its end even where it is taken back."""
+        return bool(self.status.get("terminating"))
+
+    @property
+    def started(self) -> datetime | None:
+        """Its `status.startTime`."""
+        return parse_time(self.status.get("startTime"))
+
+    @property
+    def template(self) -> Wire:
+        """Its pod template."""
+        template: Wire = self.spec["template"]
+        return template
+
+    def condition(self, type_: str) -> Wire | None:
+        """The condition of that type, if there is one."""
+        return next((one for one in self.status.get("conditions") or () if one.get("type") == type_), None)
+
+    def holds(self, type_: str) -> bool:
+        """Whether a condition is true."""
+        return (self.condition(type_) or {}).get("status") == "True"
+
+
+def parse_job(body: Wire) -> Job:
+    """A Job of the API. Raises KeyError where it is none."""
+    metadata = body["metadata"]
+    created = parse_time(metadata["creationTimestamp"])
+    if created is None:
+        raise KeyError("creationTimestamp")
+    return Job(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        created=created,
+        deleted=metadata.get("deletionTimestamp") is not None,
+        annotations=metadata.get("annotations") or {},
+        spec=body["spec"],
+        status=body.get("status") or {},
+    )
+
+
+def is_ours(body: Wire) -> bool:
+    """Whether a Job of the API asks to be executed by us."""
+    return (body.get("spec") or {}).get("managedBy") == MANAGED_BY
+
+
+def owns(job: Job, run: Run) -> bool:
+    """Whether a Run is the Job's own: one that merely has its name is not."""
+    return any(owner.controller and owner.uid == job.uid for owner in run.metadata.owner_references)
