@@ -1,8 +1,8 @@
 """The status of a Job, as its Run and the Job API demand it. Pure.
 
-What the API server holds a controller to is in Kubernetes' `ValidateJobStatusUpdate`: `FailureTarget` comes with or before
-`Failed`, `SuccessCriteriaMet` with or before `Complete`, a finished Job has a start time and nothing active, and a
-start time changes only while the Job is suspended.
+What the API server holds a controller to is in Kubernetes' `ValidateJobStatusUpdate`: `FailureTarget` comes with or
+before `Failed`, `SuccessCriteriaMet` with or before `Complete`, a finished Job has a start time and nothing active, and
+a start time changes only while the Job is suspended.
 """
 
 from collections.abc import Iterable

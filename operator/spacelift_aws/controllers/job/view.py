@@ -55,7 +55,7 @@ class Job:
 
     @property
     def suspending(self) -> bool:
-        """Whether its Run was told to end because of a suspension, which goes to its end even where it is taken back."""
+        """Whether its Run was told to end because of a suspension. It ends even where that is taken back."""
         return bool(self.status.get("terminating"))
 
     @property
