@@ -128,7 +128,7 @@ def _without_run(seen: Observed) -> Decision:
 
 def _unchecked() -> str:
     return (
-        f"The Job was created while Jobs with spec.managedBy {MANAGED_BY} were not executed here, so nobody checked what "
+        f"The Job was created while Jobs of {MANAGED_BY} were not executed here, so nobody checked what "
         "its creator may use. Delete it and create it again."
     )
 
