@@ -6,12 +6,12 @@ from spacelift_aws.controllers.job.rules import exit_codes
 from spacelift_aws.controllers.job.view import (
     CREDENTIALS_FOR,
     DELIVERY,
-    INTEGRATION,
     STACK,
     SUCCESS_EXIT_CODES,
     TYPE,
     WORKER_POOL,
     Job,
+    integration_of,
 )
 from spacelift_aws.kube.resources import JOBS, RUNS
 
@@ -45,8 +45,8 @@ def build_run(job: Job) -> dict[str, Any]:
 
 
 def _reference(job: Job) -> dict[str, str]:
-    *namespace, name = job.annotations[INTEGRATION].split("/")
-    return {"name": name, **({"namespace": namespace[0]} if namespace else {})}
+    namespace, name = integration_of(job)
+    return {"name": name} if namespace == job.namespace else {"name": name, "namespace": namespace}
 
 
 def _lists(job: Job) -> dict[str, Any]:

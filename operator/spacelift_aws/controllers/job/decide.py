@@ -27,6 +27,10 @@ NAME_TAKEN = "RunNameTaken"
 """Reason of the Event of a Job that waits because a Run of its name is somebody else's."""
 
 
+Patch = Mapping[str, Any]
+"""A merge patch of a status."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """One Job, the Run of its name, and what this process was told."""
@@ -66,7 +70,7 @@ class DeleteRun:
 class WriteStatus:
     """Merge this into the Job's status, if the Job is still the one decided on."""
 
-    patch: Mapping[str, Any]
+    patch: Patch
     event: tuple[str, str, str] | None = None
     """Type, reason and message of the Event that tells of it."""
 
@@ -114,16 +118,16 @@ def _without_run(seen: Observed) -> Decision:
     job = seen.job
     refused = refusal(job)
     if refused is not None:
-        return _fail(seen, REFUSED, refused)
+        return fail(seen, REFUSED, refused)
     if job.suspended:
         return _write(seen, status.suspended(job, seen.now))
     if not job.active:
         if seen.checked_since is not None and job.created < seen.checked_since:
-            return _fail(seen, UNCHECKED, _unchecked())
+            return fail(seen, UNCHECKED, _unchecked())
         return Decision((CreateRun(),))
     if not seen.run_missing:
         return Decision((LookForRun(),))
-    return _fail(seen, RUN_DELETED, f"Run {job.name} was deleted before it had ended.", pods=1)
+    return fail(seen, RUN_DELETED, f"Run {job.name} was deleted before it had ended.", pods=1)
 
 
 def _unchecked() -> str:
@@ -172,7 +176,8 @@ def _deadline(job: Job) -> datetime | None:
     return job.started + timedelta(seconds=seconds) if seconds is not None and job.started is not None else None
 
 
-def _fail(seen: Observed, reason: str, message: str, *, pods: int = 0) -> Decision:
+def fail(seen: Observed, reason: str, message: str, *, pods: int = 0) -> Decision:
+    """End the Job without success."""
     return _write(seen, status.failed(seen.job, reason, message, seen.now, pods=pods), "Warning")
 
 

@@ -102,6 +102,12 @@ def is_ours(body: Wire) -> bool:
     return (body.get("spec") or {}).get("managedBy") == MANAGED_BY
 
 
+def integration_of(job: Job) -> tuple[str, str]:
+    """Namespace and name of the integration that a Job names; its own namespace where it names none."""
+    *namespace, name = job.annotations.get(INTEGRATION, "").split("/")
+    return (namespace[0] if namespace else job.namespace), name
+
+
 def owns(job: Job, run: Run) -> bool:
     """Whether a Run is the Job's own: one that merely has its name is not."""
     return any(owner.controller and owner.uid == job.uid for owner in run.metadata.owner_references)
