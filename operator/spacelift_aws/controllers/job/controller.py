@@ -11,6 +11,7 @@ from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.job import decide as decisions
 from spacelift_aws.controllers.job.build import build_run
 from spacelift_aws.controllers.job.decide import Observed, decide
+from spacelift_aws.controllers.job.rules import refusal
 from spacelift_aws.controllers.job.view import Job, integration_of, owns, parse_job
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound
@@ -193,7 +194,7 @@ class JobController:
 
 def prospective_run(job: Job) -> Run | None:
     """The Run that a Job would become, to ask whose it is; None where the Job is refused."""
-    if decisions.refusal(job) is not None:
+    if refusal(job) is not None:
         return None
     body = build_run(job)
     nowhere = {"uid": "", "resourceVersion": "0", "creationTimestamp": job.created}
