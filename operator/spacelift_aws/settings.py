@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     """Where Runs and integrations are watched, as JSON list; by default everywhere, and by a worker where it runs
     itself. Who acts in given namespaces looks at nothing outside them, the UID of `kube-system` included."""
 
+    jobs: bool = False
+    """Whether Jobs with `managedBy: aws.spacelift.io/run` are executed as Runs. Off, nothing lists Jobs."""
+
     probes_per_second: float = Field(default=50.0, gt=0, le=300)
     """STS calls a second that verify trust, shared fairly among namespaces; AWS grants an account 600 a second."""
 

@@ -76,6 +76,10 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.serviceAccount.name }}
 - name: SPACELIFT_AWS_NAMESPACES
   value: {{ toJson . | quote }}
 {{- end }}
+{{- if .Values.jobs.enabled }}
+- name: SPACELIFT_AWS_JOBS
+  value: "true"
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

@@ -26,3 +26,20 @@ What executing Runs needs in a namespace, of the controller and of worker pools 
   # patch: a repeated message is counted, not written again.
   verbs: [create, patch]
 {{- end }}
+
+{{/*
+What executing Jobs as Runs needs besides, of the controller and of worker pools alike.
+*/}}
+{{- define "spacelift-aws-operator.jobRules" -}}
+- apiGroups: [batch]
+  resources: [jobs]
+  # get: after a conflict; list and watch: what there is to do. The API server cannot select by `managedBy`.
+  verbs: [get, list, watch]
+- apiGroups: [batch]
+  resources: [jobs/status]
+  verbs: [patch]
+- apiGroups: [aws.spacelift.io]
+  resources: [runs]
+  # create: a Job's Run; patch: to stop it.
+  verbs: [create, patch]
+{{- end }}

@@ -68,6 +68,10 @@ annotations:
 - name: SPACELIFT_AWS_NAMESPACES
   value: {{ toJson . | quote }}
 {{- end }}
+{{- if .Values.jobs.enabled }}
+- name: SPACELIFT_AWS_JOBS
+  value: "true"
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
