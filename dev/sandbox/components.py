@@ -8,16 +8,19 @@ from sandbox.certificates import Authority, KeyPair
 
 _CONTROLLERS = (
     "clusterrole-aggregation-controller",
+    "cronjob-controller",
     "garbage-collector-controller",
+    "job-controller",
     "namespace-controller",
     "pod-garbage-collector-controller",
     "resourcequota-controller",
     "root-ca-certificate-publisher-controller",
     "serviceaccount-controller",
     "serviceaccount-token-controller",
+    "ttl-after-finished-controller",
     "validatingadmissionpolicy-status-controller",
 )
-"""What pods, namespaces, quotas, service accounts and owner references need; nothing that needs nodes."""
+"""What pods, Jobs, namespaces, quotas, service accounts and owner references need; nothing that needs nodes."""
 
 FOR_NODES = (
     "deployment-controller",

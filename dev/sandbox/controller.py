@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sandbox import charts
 from sandbox.cluster import Cluster
@@ -26,9 +27,10 @@ class Controller(Program):
             service_account=SERVICE_ACCOUNT,
         )
 
-    def install(self) -> None:
-        """Apply all of its chart. Again does no harm."""
-        self._cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={manifest(self._cluster)}")
+    def install(self, values: Mapping[str, Any] | None = None) -> None:
+        """Apply all of its chart, with these values. Again does no harm."""
+        file = manifest(self._cluster, values)
+        self._cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={file}")
         wait_for_runs(self._cluster, NAMESPACE)
 
 
@@ -49,9 +51,9 @@ def wait_for_runs(cluster: Cluster, namespace: str) -> None:
     wait_until(taken, timeout=30, what="the API server to take Runs", interval=0.25)
 
 
-def manifest(cluster: Cluster) -> Path:
+def manifest(cluster: Cluster, values: Mapping[str, Any] | None = None) -> Path:
     """A file with the operator's chart, for a controller that runs beside the cluster, and with its namespace."""
     path = cluster.folder / "operator.yaml"
     namespace = f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n"
-    path.write_text(namespace + charts.beside(charts.OPERATOR, NAMESPACE))
+    path.write_text(namespace + charts.beside(charts.OPERATOR, NAMESPACE, values))
     return path

@@ -18,6 +18,8 @@ _API = {
     "Pod": "/api/v1/{namespace}/pods",
     "Secret": "/api/v1/{namespace}/secrets",
     "ConfigMap": "/api/v1/{namespace}/configmaps",
+    "Job": "/apis/batch/v1/{namespace}/jobs",
+    "CronJob": "/apis/batch/v1/{namespace}/cronjobs",
     "Event": "/api/v1/{namespace}/events",
     "ResourceQuota": "/api/v1/{namespace}/resourcequotas",
     "Namespace": "/api/v1/namespaces",
