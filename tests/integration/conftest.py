@@ -1,5 +1,6 @@
 """One stage for all integration tests of the operator: it is started once, each test has a namespace of its own."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
-from sandbox.objects import RefusedError
+from sandbox.objects import Objects, RefusedError
 from sandbox.process import wait_until
 from sandbox.stage import Stage, set_stage
 
@@ -108,3 +109,28 @@ def api(_stage: Stage) -> Iterator[ApiProxy]:
         yield proxy
         _stage.controller.stop()
         del _stage.controller.environment["KUBECONFIG"]
+
+
+def hands(stage: Stage, namespace: str, *, role: str = "edit", verbs: str = "", on: str = "prod") -> Objects:
+    """A new user with one of Kubernetes' own roles, and verbs on one AwsIntegration besides."""
+    user = stage.fresh("user")
+    kubectl, where = stage.cluster.kubectl, f"--namespace={namespace}"
+    kubectl("create", "rolebinding", user, where, f"--clusterrole={role}", f"--user={user}")
+    if verbs:
+        # kubectl makes no role with a verb that the API server does not offer.
+        rule = {"apiGroups": ["aws.spacelift.io"], "resources": ["awsintegrations"], "resourceNames": [on]}
+        body = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": user, "namespace": namespace},
+            "rules": [{**rule, "verbs": verbs.split()}],
+        }
+        kubectl("create", "--filename=-", input=json.dumps(body))
+        kubectl("create", "rolebinding", f"{user}-verbs", where, f"--role={user}", f"--user={user}")
+
+    def may(verb: str, what: str) -> bool:
+        return kubectl("auth", "can-i", verb, what, where, f"--as={user}", check=False).returncode == 0
+
+    needed = [("get", "runs"), *((verb, f"awsintegrations/{on}") for verb in verbs.split())]
+    wait_until(lambda: all(may(*one) for one in needed), timeout=10, what=f"what {user} may")
+    return Objects(stage.cluster.kubeconfig, user)

@@ -13,6 +13,8 @@ from sandbox.stage import API_VERSION, Stage
 from sandbox.worker import Worker, tenant
 from spacelift_aws.names import child_name
 
+from .conftest import hands
+
 pytestmark = pytest.mark.usefixtures("all_policies")
 
 VERIFY = "aws.spacelift.io/verify"
@@ -29,31 +31,6 @@ def run_of(namespace: str, name: str, integration: Object | None = None, **spec:
             **spec,
         },
     }
-
-
-def hands(stage: Stage, namespace: str, *, role: str = "edit", verbs: str = "", on: str = "prod") -> Objects:
-    """A new user with one of Kubernetes' own roles, and verbs on one AwsIntegration besides."""
-    user = stage.fresh("user")
-    kubectl, where = stage.cluster.kubectl, f"--namespace={namespace}"
-    kubectl("create", "rolebinding", user, where, f"--clusterrole={role}", f"--user={user}")
-    if verbs:
-        # kubectl makes no role with a verb that the API server does not offer.
-        rule = {"apiGroups": ["aws.spacelift.io"], "resources": ["awsintegrations"], "resourceNames": [on]}
-        body = {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": {"name": user, "namespace": namespace},
-            "rules": [{**rule, "verbs": verbs.split()}],
-        }
-        kubectl("create", "--filename=-", input=json.dumps(body))
-        kubectl("create", "rolebinding", f"{user}-verbs", where, f"--role={user}", f"--user={user}")
-
-    def may(verb: str, what: str) -> bool:
-        return kubectl("auth", "can-i", verb, what, where, f"--as={user}", check=False).returncode == 0
-
-    needed = [("get", "runs"), *((verb, f"awsintegrations/{on}") for verb in verbs.split())]
-    wait_until(lambda: all(may(*one) for one in needed), timeout=10, what=f"what {user} may")
-    return Objects(stage.cluster.kubeconfig, user)
 
 
 # --- The verbs.

@@ -2,16 +2,20 @@
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
+from spacelift_aws.controllers.job.view import parse_job
 from spacelift_aws.controllers.router import EventRouter
 from spacelift_aws.controllers.run.pod.view import parse_pod
 from spacelift_aws.controllers.stores import Namespace, Stores
-from spacelift_aws.kube.resources import INTEGRATIONS, NAMESPACES, PODS, RUNS
+from spacelift_aws.kube.resources import INTEGRATIONS, JOBS, NAMESPACES, PODS, RUNS
 from spacelift_aws.names import LABEL_RUN_ID
 from spacelift_aws.runtime.controller import Kind
 
 
-def kinds(router: EventRouter, stores: Stores, *, namespaces_too: bool) -> tuple[Kind, ...]:
-    """What is watched; what others refer to comes first. Who acts in given namespaces may not look at these."""
+def kinds(router: EventRouter, stores: Stores, *, namespaces_too: bool, jobs_too: bool) -> tuple[Kind, ...]:
+    """What is watched; what others refer to comes first. Who acts in given namespaces may not look at these.
+
+    Jobs only where they are executed. The API server cannot select them by `managedBy`; others' are dropped at once.
+    """
     namespaces = Kind(NAMESPACES, Namespace.parse, router.saw_namespace, router.lost_namespace, stores.namespaces)
     integrations = Kind(
         INTEGRATIONS,
@@ -23,4 +27,5 @@ def kinds(router: EventRouter, stores: Stores, *, namespaces_too: bool) -> tuple
     runs = Kind(RUNS, Run.model_validate, router.saw_run, router.lost_run, stores.runs)
     # The server filters: other pods cost nothing.
     pods = Kind(PODS, parse_pod, router.saw_pod, router.lost_pod, stores.pods, label_selector=LABEL_RUN_ID)
-    return (*((namespaces,) if namespaces_too else ()), integrations, runs, pods)
+    jobs = Kind(JOBS, parse_job, router.saw_job, router.lost_job, stores.jobs)
+    return (*((namespaces,) if namespaces_too else ()), integrations, runs, pods, *((jobs,) if jobs_too else ()))

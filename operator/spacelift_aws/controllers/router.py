@@ -3,12 +3,13 @@
 Watches, lists and the answers to our own writes all come through here, in any order and any number of times.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Phase, Run
+from spacelift_aws.controllers.job.view import Job, integration_of
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.run.template_facts import TemplateFacts
@@ -33,12 +34,20 @@ class IntegrationKey:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class JobKey:
+    """A Job to be looked at."""
+
+    namespace: str
+    name: str
+
+
 AT_ONCE = 50
 """Runs that are woken in one turn of the loop."""
 A_SECOND = 2_000
 """Runs that are woken a second: fewer than can be decided on in that time."""
 
-WorkKey = RunKey | IntegrationKey | OrphanKey
+WorkKey = RunKey | IntegrationKey | OrphanKey | JobKey
 
 
 class EventRouter:
@@ -94,6 +103,7 @@ class EventRouter:
             self.lost_run(known)
         if self._stores.put_run(run):
             self._enqueue(RunKey(*key))
+            self._wake_job(key)
 
     def lost_run(self, run: Run) -> None:
         """A Run is not there any more."""
@@ -101,6 +111,29 @@ class EventRouter:
         orphan = self._orphan_of(last) if last is not None else None
         if orphan is not None:
             self._enqueue(orphan)
+        self._wake_job((run.metadata.namespace, run.metadata.name))
+
+    def job(self, key: ObjectKey) -> Job | None:
+        """A Job of ours as last seen, while it has not ended."""
+        return self._stores.jobs.get(key)
+
+    def saw_job(self, job: Job) -> None:
+        """A Job is there. Those of others are nothing to us, and neither are ours once they have ended."""
+        if not job.ours:
+            return
+        if job.finished:
+            self.lost_job(job)
+        elif self._stores.jobs.put((job.namespace, job.name), job.uid, version_of(job.resource_version), job):
+            self._enqueue(JobKey(job.namespace, job.name))
+
+    def lost_job(self, job: Job) -> None:
+        """A Job is not there any more, or has ended."""
+        self._stores.jobs.remove((job.namespace, job.name), job.uid)
+
+    def _wake_job(self, key: ObjectKey) -> None:
+        """A Job has the name of its Run."""
+        if self._stores.jobs.get(key) is not None:
+            self._enqueue(JobKey(*key))
 
     def orphaned(self, orphan: OrphanKey) -> None:
         """Something of a Run that is gone may have come into being after it went."""
@@ -160,8 +193,11 @@ class EventRouter:
         """Something about an integration changed that its Runs may have waited for."""
         runs = ((key, self._stores.runs.get(key)) for key in self._stores.runs_of(integration))
         self._wake([RunKey(*key) for key, run in runs if run is not None and not run.status.phase.terminal])
+        # Whose a Job is depends on its integration.
+        jobs = (job for job in self._stores.jobs.values() if integration_of(job) == integration)
+        self._wake([JobKey(job.namespace, job.name) for job in jobs])
 
-    def _wake(self, keys: list[RunKey]) -> None:
+    def _wake(self, keys: Sequence[WorkKey]) -> None:
         """A few at once and the others in turn: whoever else waits is not to wait for thousands of decisions."""
         for index, key in enumerate(keys):
             if index < AT_ONCE:
@@ -175,6 +211,7 @@ class EventRouter:
             yield IntegrationKey(*key)
         runs = sorted(self._stores.runs.items(), key=lambda item: item[1].status.phase.terminal)
         yield from (RunKey(*key) for key, _ in runs)
+        yield from (JobKey(*key) for key in self._stores.jobs)
         for pod in self._stores.pods.values():
             if self._stores.run_of(pod) is None and self._may_be_orphan(pod):
                 yield OrphanKey(pod.namespace, pod.run_id, pod.run_name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
+from spacelift_aws.controllers.job.view import Job
 from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.template_facts import TemplateFacts, facts_of, trimmed
@@ -44,6 +45,8 @@ class Stores:
         self.integrations: Store[AwsIntegration] = Store()
         self.pods: Store[Pod] = Store()
         self.namespaces: Store[Namespace] = Store()
+        self.jobs: Store[Job] = Store()
+        """Those that are ours and have not ended."""
         self._departed: dict[ObjectKey, Pod] = {}
         self._run_names: dict[ObjectKey, str] = {}
         self._runs_of: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)

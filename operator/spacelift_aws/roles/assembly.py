@@ -14,8 +14,9 @@ from spacelift_aws.aws.identity import OwnIdentity
 from spacelift_aws.aws.sts import Sts, StsSettings
 from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings
 from spacelift_aws.controllers.awsintegration.history import Schedule
+from spacelift_aws.controllers.job.controller import JobController
 from spacelift_aws.controllers.kinds import kinds
-from spacelift_aws.controllers.router import EventRouter, IntegrationKey, RunKey
+from spacelift_aws.controllers.router import EventRouter, IntegrationKey, JobKey, RunKey
 from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
 from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.orphans import OrphanCollector
@@ -49,12 +50,14 @@ def assemble(context: RoleContext) -> Assembly:
     )
     router.on_lost_run(executor.orphan_of)
     orphans = OrphanCollector(executor, router, context.kube, router.pod_named)
+    jobs = JobController(role=context.role, view=router, kube=context.kube, recorder=context.recorder, clock=_now)
     return Assembly(
-        kinds=kinds(router, stores, namespaces_too=not context.namespaces),
+        kinds=kinds(router, stores, namespaces_too=not context.namespaces, jobs_too=settings.jobs),
         controllers=(
             Controller(RunKey, lambda key: executor.reconcile((key.namespace, key.name))),
             Controller(IntegrationKey, lambda key: integrations.reconcile((key.namespace, key.name))),
             Controller(OrphanKey, orphans.reconcile),
+            Controller(JobKey, lambda key: jobs.reconcile((key.namespace, key.name))),
         ),
         adopt=lambda: executor.adopt(run for _, run in stores.runs.items()),
         all_keys=router.all_keys,

@@ -34,6 +34,8 @@ class Job:
     resource_version: str
     created: datetime
     deleted: bool
+    ours: bool
+    """Whether it asks to be executed by us."""
     annotations: Mapping[str, str]
     spec: Wire
     status: Wire
@@ -91,15 +93,11 @@ def parse_job(body: Wire) -> Job:
         resource_version=metadata["resourceVersion"],
         created=created,
         deleted=metadata.get("deletionTimestamp") is not None,
+        ours=body["spec"].get("managedBy") == MANAGED_BY,
         annotations=metadata.get("annotations") or {},
         spec=body["spec"],
         status=body.get("status") or {},
     )
-
-
-def is_ours(body: Wire) -> bool:
-    """Whether a Job of the API asks to be executed by us."""
-    return (body.get("spec") or {}).get("managedBy") == MANAGED_BY
 
 
 def integration_of(job: Job) -> tuple[str, str]:
