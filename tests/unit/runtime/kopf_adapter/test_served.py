@@ -34,7 +34,7 @@ async def test_nothing_begins_before_all_kinds_are_served(
     monkeypatch.setattr(module, "RETRY", 0.001)
     kube = FakeKube(sight)
     sight.health.waits_for = None
-    await until_served(kube, kinds(sight.router, sight.stores, namespaces_too=True), sight.health)  # type: ignore[arg-type]
+    await until_served(kube, kinds(sight.router, sight.stores, namespaces_too=True, jobs_too=False), sight.health)  # type: ignore[arg-type]
     assert "not up yet" in caplog.text
     assert "apply the CRDs" in caplog.text
     first, *others = ("namespaces", "awsintegrations", "runs", "pods")
