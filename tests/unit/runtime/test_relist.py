@@ -44,7 +44,7 @@ def kube(monkeypatch: pytest.MonkeyPatch) -> FakeKube:
 
 
 def relister(sight: Any, kube: FakeKube, every: float = 3600) -> Relister:
-    seen = kinds(sight.router, sight.stores, namespaces_too=True)
+    seen = kinds(sight.router, sight.stores, namespaces_too=True, jobs_too=False)
     return Relister(kube, seen, (), timedelta(seconds=every), sight.health)  # type: ignore[arg-type]
 
 
