@@ -176,11 +176,6 @@ def test_a_job_fails_with_the_reason_of_its_run(jobs: Jobs) -> None:
     wait_until(lambda: "ContainerFailed" in jobs.events("broken"), timeout=10, what="its Event")
 
 
-def test_exit_codes_of_an_annotation_mean_success(jobs: Jobs) -> None:
-    jobs.create("drifted", "exit 2", words={"integration": "prod", "success-exit-codes": "0,2"})
-    assert condition(jobs.wait("drifted"), "Complete").get("status") == "True"
-
-
 def test_a_job_says_what_its_run_waits_for_and_goes_on(jobs: Jobs) -> None:
     jobs.create("early", words={"integration": "later"})
     jobs.wait(
