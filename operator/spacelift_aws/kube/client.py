@@ -80,9 +80,10 @@ class Kube:
         """Create an object. Raises `AlreadyExists`, `Invalid`, `Forbidden`; `Unanswered` if it may exist or not."""
         return await self._call("POST", resource.path(namespace), body=body)
 
-    async def create_secret(self, namespace: str, body: Mapping[str, Any]) -> None:
-        """Create a Secret; the answer, which would repeat its content, is asked to be without."""
-        await self._call("POST", SECRETS.path(namespace), body=body, accept=_METADATA_ONLY)
+    async def create_secret(self, namespace: str, body: Mapping[str, Any], *, dry_run: bool = False) -> None:
+        """Create a Secret, or only ask whether it would be taken. The answer is asked to be without its content."""
+        query = {"dryRun": "All"} if dry_run else None
+        await self._call("POST", SECRETS.path(namespace), query=query, body=body, accept=_METADATA_ONLY)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object | None:
         """Delete an object if it still has this UID: None when it is gone, the object while it ends gracefully."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from spacelift_aws.api.run import RunStatus
-from spacelift_aws.controllers.run.state import Authorized
+from spacelift_aws.controllers.run.state import Authorized, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,6 @@ class CreatePod:
 @dataclass(frozen=True, slots=True)
 class LookForPod:
     """Ask the API server for the pod: what was seen so far does not prove that it is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoteVanished:
-    """Remember since when the pod of another executor's Run is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +57,7 @@ class DeleteRun:
     """The Run's time to live after its end is over."""
 
 
-Action = (
-    IssueCredentials
-    | CreatePod
-    | LookForPod
-    | NoteVanished
-    | DeletePod
-    | DeleteSecret
-    | WriteStatus
-    | Advise
-    | DeleteRun
-)
+Action = IssueCredentials | CreatePod | LookForPod | DeletePod | DeleteSecret | WriteStatus | Advise | DeleteRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +66,5 @@ class Decision:
 
     actions: tuple[Action, ...] = ()
     again_at: datetime | None = None
+    progress: Progress | None = None
+    """What is known from now on; None where nothing new is."""

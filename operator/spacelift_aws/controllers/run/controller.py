@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from spacelift_aws.api.awsintegration import AwsIntegration
@@ -11,6 +11,7 @@ from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Phase, Run, RunStatus
 from spacelift_aws.controllers.awsintegration.question import external_id_of
 from spacelift_aws.controllers.run import actions, status
+from spacelift_aws.controllers.run.answers import Call, Meaning, meaning_of
 from spacelift_aws.controllers.run.authorization import Circumstances, authorize, integration_key
 from spacelift_aws.controllers.run.credentials.issue import Issuing
 from spacelift_aws.controllers.run.decide import decide
@@ -29,19 +30,20 @@ from spacelift_aws.controllers.run.ports import (
     own_pod,
     run_id_of,
 )
-from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, ProgressStore
+from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, ProgressStore, next_try
 from spacelift_aws.controllers.run.requester import requested_by, stopped_by
 from spacelift_aws.controllers.run.state import (
     Authorized,
     Denied,
     Limits,
     Observed,
+    RetryableFailure,
     SecretState,
     TerminalFailure,
 )
 from spacelift_aws.controllers.run.template_facts import with_template
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Invalid, KubeError, NotFound, Unanswered
 from spacelift_aws.kube.events import Recorder, Regarding
 from spacelift_aws.kube.resources import PODS, RUNS
 from spacelift_aws.names import child_name
@@ -124,7 +126,7 @@ class Executor:
             settled = pod is not None and pod.running and not DELIVERIES[run.spec.delivery].is_renewed
             if run.status.phase.terminal or settled:
                 continue
-            self._memories.remember(run_id_of(run), unanswered_at=now)
+            self._memories.put(run_id_of(run), replace(self._memories.of(run_id_of(run)), unanswered_at=now))
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         """Bring one Run forward as far as it goes now; answers the seconds after which to look again."""
@@ -133,7 +135,9 @@ class Executor:
             if seen is None:
                 return await self._let_go(key)
             decision = decide(seen)
-            if not decision.actions:
+            if decision.progress is not None:
+                self._memories.put(seen.run_id, decision.progress)
+            elif not decision.actions:
                 return _seconds(seen.now, decision.again_at)
             for action in decision.actions:
                 await self._do(seen, action)
@@ -203,7 +207,7 @@ class Executor:
             self._others.add(identifier)
         elif identifier in self._others and self._is_ours(run, pod):
             self._others.remove(identifier)
-            self._memories.remember(identifier, unanswered_at=self._clock())
+            self._memories.put(identifier, replace(self._memories.of(identifier), unanswered_at=self._clock()))
         if not self._role.owns(run, integration, pod):
             return None
         grant = authorize(run, identifier, integration, self._circumstances(run, integration))
@@ -211,7 +215,7 @@ class Executor:
             self._trust.await_verdict(integration_key(run))
         if isinstance(grant, Denied) and identifier in self._memories:
             # Only refusals in a row, while trust holds, add up to a verdict.
-            self._memories.remember(identifier, denied_since=None)
+            self._memories.put(identifier, replace(self._memories.of(identifier), denied_since=None))
         return Observed(
             run=run,
             run_id=identifier,
@@ -257,24 +261,19 @@ class Executor:
                 await self._create_pod(seen)
             case actions.LookForPod():
                 await self._look_for_pod(seen)
-            case actions.NoteVanished():
-                self._memories.remember(seen.run_id, vanished_at=seen.now)
             case actions.DeletePod():
-                if seen.pod is not None:
-                    await self._end_pod(seen.pod)
+                await self._delete_pod(seen)
             case actions.DeleteSecret():
                 await self._issuing.be_rid_of_secret(seen)
             case actions.WriteStatus(wanted, warning):
                 await self._write_status(seen, wanted, warning)
             case actions.Advise(message):
-                self._memories.remember(seen.run_id, advised=True)
                 self._recorder.event(_regarding(seen.run), "Warning", "SessionTooShort", message)
             case actions.DeleteRun():
-                await self._kube.delete(RUNS, *key_of(seen.run), uid=seen.run.metadata.uid)
-                self._view.lost_run(seen.run)
+                await self._delete_run(seen.run)
 
     async def _create_pod(self, seen: Observed) -> None:
-        if not isinstance(seen.grant, Authorized) or seen.expires_at is None:
+        if not isinstance(seen.grant, Authorized):
             return
         run = await self._with_template(seen)
         if run is None:
@@ -284,16 +283,18 @@ class Executor:
             seen.run_id,
             role_arn=seen.grant.request.role_arn,
             executor=self._role.executor,
-            expires_at=seen.expires_at,
+            expires_at=seen.expires_at if seen.memory.secret is SecretState.PRESENT else None,
             helper_image=self._settings.helper_image,
         )
         try:
             answer = await self._kube.create(PODS, seen.run.metadata.namespace, body)
         except AlreadyExists:
             await self._meet_pod(seen)
-        except ApiError as error:
+        except KubeError as error:
             self._pod_refused(seen, error)
         else:
+            known = self._memories.of(seen.run_id)
+            self._memories.put(seen.run_id, replace(known, failures=0, trouble=None, pod_denied_since=None))
             self._journal.pod_created(seen, self._clock())
             self._view.saw_pod(parse_pod(answer))
 
@@ -322,25 +323,56 @@ class Executor:
         message = f"A pod named `{pod.name}` exists that is not this Run's; delete it."
         self._memories.failed(seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message)
 
-    def _pod_refused(self, seen: Observed, error: ApiError) -> None:
-        message = f"The API server refuses the pod: {error.message}"
-        if is_final(error):
-            self._memories.remember(seen.run_id, verdict=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, message))
+    def _pod_refused(self, seen: Observed, error: KubeError) -> None:
+        """Tried again, but what is invalid and what goes on to be denied fails the Run."""
+        now, known, meaning = self._clock(), self._memories.of(seen.run_id), meaning_of(Call.CREATE_POD, error)
+        words = "refuses" if isinstance(error, ApiError) else "did not create"
+        message = f"The API server {words} the pod: {error.message}"
+        since = (known.pod_denied_since or now) if meaning is Meaning.FOR_A_WHILE else None
+        known = replace(known, pod_first=True, pod_denied_since=since)
+        if meaning is Meaning.FINAL or (since is not None and now - since >= self._limits.denied):
+            known = replace(known, verdict=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, message))
+        self._memories.put(seen.run_id, known)
+        self._memories.failed(seen.run_id, now, CredentialsIssuedReason.RETRYING, message, error.retry_after)
+
+    async def _delete_pod(self, seen: Observed) -> None:
+        if seen.pod is None:
+            return
+        known = self._memories.of(seen.run_id)
+        try:
+            await self._end_pod(seen.pod)
+        except (ApiError, Unanswered) as error:
+            message = f"The API server does not delete the pod: {error.message}"
+            retry_at = next_try(known.failures, self._clock(), error.retry_after)
+            kept = RetryableFailure(CredentialsIssuedReason.RETRYING, message, retry_at)
+            self._memories.put(seen.run_id, replace(known, failures=known.failures + 1, pod_kept=kept))
+            self._recorder.event(_regarding(seen.run), "Warning", "PodNotDeleted", message)
         else:
-            self._memories.failed(
-                seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message, error.retry_after
-            )
+            self._memories.put(seen.run_id, replace(known, pod_kept=None))
+
+    async def _delete_run(self, run: Run) -> None:
+        """Its time to live is over. One that a finalizer holds is still there."""
+        try:
+            left = await self._kube.delete(RUNS, *key_of(run), uid=run.metadata.uid)
+        except ApiError as error:
+            message = f"The Run's time to live is over, and it cannot be deleted: {error.message}"
+            self._recorder.event(_regarding(run), "Warning", "RunNotDeleted", message)
+            raise
+        if left is None:
+            self._view.lost_run(run)
+        else:
+            self._view.saw_run(Run.model_validate(left))
 
     async def _look_for_pod(self, seen: Observed) -> None:
         try:
             pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
         except NotFound:
-            self._memories.remember(seen.run_id, pod_missing=True)
+            self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), pod_missing=True))
             return
         if pod.owner_uid == seen.run.metadata.uid:
             self._view.saw_pod(pod)
         else:
-            self._memories.remember(seen.run_id, pod_missing=True)
+            self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), pod_missing=True))
 
     async def _end_pod(self, pod: Pod) -> None:
         left = await self._kube.delete(PODS, pod.namespace, pod.name, uid=pod.uid)
@@ -388,18 +420,6 @@ class Executor:
             return True
         self._view.saw_run(current)
         return current.metadata.resource_version != run.metadata.resource_version
-
-
-def is_final(error: ApiError) -> bool:
-    """Whether no waiting makes the API server accept a pod that it refused with this.
-
-    A quota frees up, a service account or a permission appears; a pod that is invalid, or that pod security or an
-    admission policy denies, stays so.
-    """
-    if isinstance(error, Invalid):
-        return True
-    denied = "violates PodSecurity" in error.message or "denied the request" in error.message
-    return isinstance(error, Forbidden) and (denied or "denied request" in error.message)
 
 
 def _regarding(run: Run) -> Regarding:

@@ -8,6 +8,7 @@ Asked again after every action and every change, it needs no record of where it 
 objects as they are. An action that was done already is either not asked for again or harmless to repeat.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from spacelift_aws.api.meta import format_time
@@ -23,7 +24,6 @@ from spacelift_aws.controllers.run.actions import (
     DeleteRun,
     IssueCredentials,
     LookForPod,
-    NoteVanished,
     WriteStatus,
 )
 from spacelift_aws.controllers.run.credentials.lifecycle import (
@@ -76,7 +76,8 @@ def _queued(seen: Observed) -> Decision:
     if trouble is not None and seen.now < trouble.retry_at:
         wanted = status.waiting(seen, trouble.reason, trouble.message)
         return _wait(seen, wanted, min(_starting_deadline(seen), trouble.retry_at))
-    if seen.memory.secret is not SecretState.PRESENT or seen.now >= renewal_due(seen):
+    live = seen.memory.secret is SecretState.PRESENT and seen.now < renewal_due(seen)
+    if not live and not seen.memory.pod_first:
         return Decision((IssueCredentials(seen.grant),))
     return Decision((CreatePod(),))
 
@@ -132,8 +133,18 @@ def _with_pod(seen: Observed, pod: Pod) -> Decision:
         return Decision(_write(seen, status.with_pod(seen, pod, message)), lost_at)
     deadline = _deadline(seen, pod.created)
     if refused is not None or seen.stopped or (deadline is not None and seen.now >= deadline):
-        return Decision((DeletePod(pod.uid),))
+        return _end_pod(seen, pod)
     return _advise(seen, pod) or _keep_going(seen, pod, deadline)
+
+
+def _end_pod(seen: Observed, pod: Pod) -> Decision:
+    """Delete the pod; where the API server refuses that, say so and try again."""
+    kept = seen.memory.pod_kept
+    if kept is None or seen.now >= kept.retry_at:
+        return Decision((DeletePod(pod.uid),))
+    if seen.run.status.phase.terminal:
+        return Decision((), kept.retry_at)
+    return Decision(_write(seen, status.with_pod(seen, pod, kept.message)), kept.retry_at)
 
 
 def _changed_on_the_way(seen: Observed, pod: Pod) -> str | None:
@@ -162,8 +173,11 @@ def _advise(seen: Observed, pod: Pod) -> Decision | None:
         return None
     ends = f"at {format_time(seen.expires_at)}" if seen.expires_at is not None else "before that"
     seconds = seen.run.spec.active_deadline_seconds
+    told = replace(seen.memory, advised=True)
     start = f"The run may go on for {seconds} seconds" if seconds is not None else "The run has no deadline"
-    return Decision((Advise(f"{start}, but its credentials, fixed in variables, end {ends}: use `delivery: File`."),))
+    return Decision(
+        (Advise(f"{start}, but its credentials, fixed in variables, end {ends}: use `delivery: File`."),), progress=told
+    )
 
 
 def _advice_due(seen: Observed, pod: Pod) -> datetime | None:
@@ -209,7 +223,7 @@ def _go_on_without(seen: Observed, pod: Pod, renewal: NotRenewed, wake: datetime
 def _left_to_its_executor(seen: Observed) -> Decision | None:
     """The pod that another executor made is not there: that one has some time to end the Run; None when it is over."""
     if seen.memory.vanished_at is None:
-        return Decision((NoteVanished(),))
+        return Decision((), progress=replace(seen.memory, vanished_at=seen.now))
     until = seen.memory.vanished_at + seen.takeover_grace
     return Decision((), until) if seen.now < until else None
 
@@ -272,7 +286,7 @@ def _after_the_end(seen: Observed) -> Decision:
     """Nothing of a Run outlives its terminal phase, whoever wrote it; later the Run itself goes."""
     pod, memory = seen.pod, seen.memory
     if pod is not None and not pod.gone and not pod.finished and pod.deletion is None:
-        return Decision((DeletePod(pod.uid),))
+        return _end_pod(seen, pod)
     # A terminal phase of our own was written after the Secret's end. One that another hand wrote shows
     # in what this process remembers or, after a restart, in a pod whose credentials are still alive.
     live = pod is not None and seen.expires_at is not None and seen.expires_at > seen.now and not seen.takeover_grace
@@ -280,11 +294,20 @@ def _after_the_end(seen: Observed) -> Decision:
         deletion = rid_of_secret(seen)
         if deletion is not None:
             return deletion
-    ttl, ended = seen.run.spec.ttl_seconds_after_finished, seen.run.status.finished_at
-    expires = min(ended, seen.now) + timedelta(seconds=ttl) if ttl is not None and ended is not None else None
+    if seen.run.metadata.deletion_timestamp is not None:
+        return Decision()  # only a finalizer holds it
+    ttl, ended = seen.run.spec.ttl_seconds_after_finished, _ended_at(seen)
+    expires = ended + timedelta(seconds=ttl) if ttl is not None and ended is not None else None
     if expires is not None and seen.now >= expires:
         return Decision((DeleteRun(),))
     return Decision(() if seen.takeover_grace else _write(seen, status.settled(seen)), expires)
+
+
+def _ended_at(seen: Observed) -> datetime | None:
+    """When the end was written, by our own clock: `finishedAt` comes from the clock of a node."""
+    complete = seen.run.status.condition(ConditionType.COMPLETE)
+    written = complete.last_transition_time if complete is not None else seen.run.status.finished_at
+    return min(written, seen.now) if written is not None else None
 
 
 def _write(seen: Observed, wanted: RunStatus, warning: str | None = None) -> tuple[Action, ...]:

@@ -26,9 +26,9 @@ class ProgressStore:
         """What is remembered of a Run; an empty memory where that is nothing."""
         return self._known.get(run_id, _NOTHING)
 
-    def remember(self, run_id: str, **changes: object) -> None:
-        """Change some fields of a Run's memory."""
-        self._known[run_id] = replace(self.of(run_id), **changes)  # type: ignore[arg-type]  # fields by name
+    def put(self, run_id: str, progress: Progress) -> None:
+        """Remember this of a Run from now on."""
+        self._known[run_id] = progress
 
     def forget(self, run_id: str) -> None:
         """Nothing of this Run matters any more."""
@@ -43,7 +43,12 @@ class ProgressStore:
         retry_after: float | None = None,
     ) -> None:
         """A step failed: it is tried again after a delay that grows, and not sooner than the server says."""
-        failures = self.of(run_id).failures
-        delay = backoff(failures, FIRST_RETRY.total_seconds(), LAST_RETRY.total_seconds())
-        retry_at = now + timedelta(seconds=max(delay, retry_after or 0.0))
-        self.remember(run_id, failures=failures + 1, trouble=RetryableFailure(reason, message, retry_at))
+        known = self.of(run_id)
+        trouble = RetryableFailure(reason, message, next_try(known.failures, now, retry_after))
+        self.put(run_id, replace(known, failures=known.failures + 1, trouble=trouble))
+
+
+def next_try(failures: int, now: datetime, retry_after: float | None = None) -> datetime:
+    """When to try again after so many failures, and not sooner than the server says."""
+    delay = backoff(failures, FIRST_RETRY.total_seconds(), LAST_RETRY.total_seconds())
+    return now + timedelta(seconds=max(delay, retry_after or 0.0))

@@ -78,6 +78,14 @@ class Progress:
     failures: int = 0
     trouble: RetryableFailure | None = None
     verdict: TerminalFailure | None = None
+    pod_denied_since: datetime | None = None
+    """Since when admission denies the pod."""
+    pod_first: bool = False
+    """The pod was refused: it is created before its Secret from now on, so that no session is issued for nothing."""
+    pod_kept: RetryableFailure | None = None
+    """The API server refuses to delete the pod."""
+    secret_refused: bool = False
+    """The API server refused the Secret: it is asked without credentials first."""
     denied_since: datetime | None = None
     """Since when STS refuses this Run while its integration's trust holds."""
     pod_missing: bool = False

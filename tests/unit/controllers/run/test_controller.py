@@ -121,6 +121,7 @@ class Scene:
         self.stored: dict[str, Any] = kit.run().model_dump(by_alias=True, exclude_none=True, mode="json")
         self.foreign: dict[str, Any] | None = None
         self.sessions = 0
+        self.finalizer = False
         self.meanwhile: Callable[[str], None] = lambda _: None
         self.executor = Executor(
             role=ControllerRole(),
@@ -164,8 +165,11 @@ class Scene:
 
     # What the API server does
 
-    async def create_secret(self, namespace: str, body: dict[str, Any]) -> None:
-        self._ask("create secret")
+    async def create_secret(self, namespace: str, body: dict[str, Any], *, dry_run: bool = False) -> None:
+        self._ask("would take secret" if dry_run else "create secret")
+        if dry_run:
+            assert set(body["stringData"].values()) == {""}
+            return
         if self.secret:
             raise AlreadyExists(409, "AlreadyExists", "there is one")
         self.secret = True
@@ -183,8 +187,12 @@ class Scene:
             raise AlreadyExists(409, "AlreadyExists", "there is one")
         return dict(self.kit.pod_body(spec=body["spec"]))
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> dict[str, Any] | None:
         self._ask(f"delete {resource.kind.lower()}")
+        if resource.kind == "Run" and self.finalizer:
+            self.stored["metadata"]["deletionTimestamp"] = self.kit.time(1)
+            return self.stored
+        return None
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         self._ask(f"get {resource.kind.lower()}")
@@ -489,3 +497,96 @@ async def test_advice_is_given_once(scene: Scene) -> None:
         "The run may go on for 7200 seconds, but its credentials, fixed in variables, end at 2026-01-02T04:04:06Z: "
         "use `delivery: File`."
     ]
+
+
+DENIED = Forbidden(403, "Forbidden", 'admission webhook "w" denied the request: cold cache')
+QUOTA = Forbidden(403, "Forbidden", 'pods "x" is forbidden: exceeded quota: compute')
+
+
+async def test_a_denial_is_asked_again_and_the_run_goes_on(scene: Scene) -> None:
+    scene.fails["create pod"] = [DENIED]
+    await scene.go()
+    assert scene.run.status.phase is Phase.QUEUED
+    assert "cold cache" in (scene.run.status.message or "")
+    assert not scene.secret
+    await scene.go_on(10)
+    assert scene.world.pod is not None
+    assert scene.secret
+
+
+async def test_a_denial_that_lasts_five_minutes_is_the_end(scene: Scene) -> None:
+    scene.fails["create pod"] = [DENIED for _ in range(20)]
+    began, again = scene.now, await scene.go()
+    while not scene.run.status.phase.terminal:
+        assert scene.now - began < timedelta(minutes=10)
+        assert again is not None
+        again = await scene.go_on(again + 0.1)
+    assert scene.now - began >= timedelta(minutes=5)
+    condition = scene.run.status.condition("Succeeded")
+    assert condition is not None
+    assert condition.reason == "TemplateRefused"
+    assert scene.sessions == 1, "no session is issued for a pod that is refused"
+
+
+async def test_what_the_api_server_calls_invalid_is_the_end_at_once(scene: Scene) -> None:
+    scene.fails["create pod"] = [Invalid(422, "Invalid", "spec.x", by_validation=True)]
+    await scene.go()
+    assert scene.run.status.phase is Phase.FAILED
+
+
+async def test_a_quota_is_waited_for_without_an_end(scene: Scene) -> None:
+    scene.fails["create pod"] = [QUOTA for _ in range(30)]
+    again = await scene.go()
+    for _ in range(20):
+        again = await scene.go_on((again or 0) + 0.1)
+    assert scene.run.status.phase is Phase.QUEUED
+    assert scene.sessions == 1
+
+
+async def test_a_webhook_that_is_down_is_told_and_leaves_no_secret(scene: Scene) -> None:
+    said = 'Internal error occurred: failed calling webhook "w": connection refused'
+    scene.fails["create pod"] = [Unanswered("the API server answered 500", said)]
+    await scene.go()
+    assert "failed calling webhook" in (scene.run.status.message or "")
+    condition = scene.run.status.condition("CredentialsIssued")
+    assert condition is not None
+    assert condition.reason == "Retrying"
+    assert not scene.secret
+    await scene.go_on(10)
+    assert scene.world.pod is not None
+    assert scene.secret
+
+
+async def test_a_secret_that_is_refused_is_asked_for_without_credentials_first(scene: Scene) -> None:
+    refused = Forbidden(403, "Forbidden", "exceeded quota: secrets")
+    scene.fails["create secret"], scene.fails["would take secret"] = [refused], [refused, refused]
+    await scene.go()
+    for _ in range(2):
+        await scene.go_on(130)
+    assert scene.sessions == 1
+    assert "exceeded quota" in (scene.run.status.message or "")
+    await scene.go_on(130)
+    assert scene.sessions == 2
+    assert scene.secret
+
+
+async def test_a_refused_deletion_of_the_pod_is_told_and_tried_again(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    scene.stop()
+    scene.fails["delete pod"] = [Forbidden(403, "Forbidden", "policy keeps it")]
+    again = await scene.go()
+    assert "policy keeps it" in (scene.run.status.message or "")
+    assert any("policy keeps it" in message for message in scene.recorder.messages)
+    await scene.go_on((again or 0) + 0.1)
+    assert scene.asked.count("delete pod") == 2
+
+
+async def test_a_run_that_a_finalizer_holds_is_not_forgotten(scene: Scene) -> None:
+    scene.finalizer = True
+    run = scene.kit.run(ttlSecondsAfterFinished=0, status={"phase": "Finished", "finishedAt": scene.kit.time(0)})
+    scene.world.runs[KEY] = run
+    scene.stored = run.model_dump(by_alias=True, exclude_none=True, mode="json")
+    await scene.go()
+    assert scene.run.metadata.deletion_timestamp is not None
+    assert scene.asked.count("delete run") == 1

@@ -282,7 +282,19 @@ class TestAfterTheEnd:
     def test_there_is_nothing_to_do(self, kit: Any) -> None:
         assert decide(kit.seen(70, run=self.over(kit), memory=without(kit, 61))) == Decision()
 
-    @pytest.mark.parametrize(("ttl", "after", "acts"), [(0, 62, True), (60, 70, False), (60, 120, True)])
+    def test_a_nodes_clock_does_not_shorten_the_time_to_live(self, kit: Any) -> None:
+        """The pod's node is an hour behind: so is `finishedAt`."""
+        run = self.over(kit, ttlSecondsAfterFinished=60)
+        run = run.model_copy(update={"status": run.status.model_copy(update={"finished_at": kit.at(-3600)})})
+        assert names(decide(kit.seen(70, run=run, memory=without(kit, 61)))) == []
+
+    def test_one_that_a_finalizer_holds_is_not_deleted_again(self, kit: Any) -> None:
+        run = self.over(kit, ttlSecondsAfterFinished=0)
+        metadata = run.metadata.model_copy(update={"deletion_timestamp": kit.at(62)})
+        run = run.model_copy(update={"metadata": metadata})
+        assert decide(kit.seen(70, run=run, memory=without(kit, 61))).actions == ()
+
+    @pytest.mark.parametrize(("ttl", "after", "acts"), [(0, 62, True), (60, 121, False), (60, 122, True)])
     def test_the_run_goes_after_its_time_to_live(self, kit: Any, ttl: int, after: float, acts: bool) -> None:
         run = self.over(kit, ttlSecondsAfterFinished=ttl)
         assert names(decide(kit.seen(after, run=run, memory=without(kit, 61)))) == (["DeleteRun"] if acts else [])

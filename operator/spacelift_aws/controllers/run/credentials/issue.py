@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Run
@@ -15,7 +16,7 @@ from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, Trust,
 from spacelift_aws.controllers.run.progress import ProgressStore
 from spacelift_aws.controllers.run.state import Authorized, Limits, Observed, SecretState, TerminalFailure
 from spacelift_aws.kube.client import Deletion, Kube, Object
-from spacelift_aws.kube.errors import AlreadyExists, ApiError, Forbidden, Unanswered
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError, Unanswered
 from spacelift_aws.names import child_name
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Issuing:
 
     async def issue(self, seen: Observed, grant: Authorized) -> None:
         """Assume the role and put the session into the Run's Secret; what fails is remembered."""
+        if seen.memory.secret_refused and not await self._would_be_taken(seen):
+            return
         try:
             session = await self._sts.assume_role(grant.request, seen.run.metadata.namespace)
         except StsError as error:
@@ -56,30 +59,51 @@ class Issuing:
         self._journal.session_issued(seen, grant.request, session)
         if self._overtaken(seen):
             return  # the session is dropped: STS may have taken long, and the Run needs it no more
-        self._memories.remember(seen.run_id, denied_since=None)
+        self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), denied_since=None))
         body = build_secret(seen.run, seen.run_id, session.credentials)
         try:
             created = await self._put_secret(seen, body)
-        except ApiError as error:
-            shown = f"The API server refuses the run's Secret: {error.message}"
-            message = scrubbed(shown, session.credentials, body["stringData"])
-            self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
+        except (ApiError, Unanswered) as error:
+            # It may quote what was sent.
+            self._secret_refused(seen, error, scrubbed(error.message, session.credentials, body["stringData"]))
             return
         if created:
             self._journal.secret_created(seen, self._clock())
             expires_at = session.credentials.expires_at
-            self._memories.remember(
+            self._memories.put(
                 seen.run_id,
-                secret=SecretState.PRESENT,
-                issued_at=self._clock(),
-                expires_at=expires_at,
-                access_key_id=session.credentials.access_key_id,
-                failures=0,
-                trouble=None,
+                replace(
+                    self._memories.of(seen.run_id),
+                    secret=SecretState.PRESENT,
+                    issued_at=self._clock(),
+                    expires_at=expires_at,
+                    access_key_id=session.credentials.access_key_id,
+                    failures=0,
+                    secret_refused=False,
+                    trouble=None,
+                ),
             )
         if self._is_gone(seen.run):
             # Its leftovers may have been cleared away before the Secret came into being.
             self._view.orphaned(OrphanKey.of(seen.run))
+
+    async def _would_be_taken(self, seen: Observed) -> bool:
+        """Ask without credentials and without a change: no role is assumed for a Secret that is refused again."""
+        body = build_secret(seen.run, seen.run_id, Credentials("", "", "", seen.now))
+        try:
+            await self._kube.create_secret(seen.run.metadata.namespace, body, dry_run=True)
+        except AlreadyExists:
+            return True
+        except (ApiError, Unanswered) as error:
+            self._secret_refused(seen, error, error.message)
+            return False
+        return True
+
+    def _secret_refused(self, seen: Observed, error: KubeError, said: str) -> None:
+        words = "refuses" if isinstance(error, ApiError) else "did not create"
+        message = f"The API server {words} the run's Secret: {said}"
+        self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), secret_refused=True))
+        self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
 
     async def _put_secret(self, seen: Observed, body: Object) -> bool:
         """Create the Secret. One that is there may be an orphan, a rival's or forged: it is replaced unread.
@@ -94,12 +118,9 @@ class Issuing:
                 await self._kube.create_secret(seen.run.metadata.namespace, body)
             except AlreadyExists:
                 there = True
-            except Unanswered as error:
-                self._memories.remember(seen.run_id, unanswered_at=self._clock())
-                self._failed(
-                    seen, CredentialsIssuedReason.RETRYING, f"Creating the run's Secret: {error}.", error.retry_after
-                )
-                return False
+            except Unanswered:
+                self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), unanswered_at=self._clock()))
+                raise
             else:
                 return True
         message = f"Somebody else keeps creating a Secret `{child_name(seen.run_id)}`."
@@ -121,22 +142,33 @@ class Issuing:
             return
         now = self._clock()
         since = seen.memory.denied_since or now
-        self._memories.remember(seen.run_id, denied_since=since)
+        self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), denied_since=since))
         message = f"STS refuses to issue a session: {_words(error)}"
         # What has a pod is not failed for it: the run goes on with what it has.
         if seen.pod is None and now - since >= self._limits.denied:
-            self._memories.remember(seen.run_id, verdict=TerminalFailure(SucceededReason.ACCESS_DENIED, message))
+            self._memories.put(
+                seen.run_id,
+                replace(
+                    self._memories.of(seen.run_id), verdict=TerminalFailure(SucceededReason.ACCESS_DENIED, message)
+                ),
+            )
             return
         self._failed(seen, CredentialsIssuedReason.ACCESS_DENIED, message)
         self._trust.request(integration_key(seen.run))
 
     async def be_rid_of_secret(self, seen: Observed) -> str:
         """Delete the Run's Secret and remember what came of it; the answer is that of `delete_secret`."""
-        held_because = await self.delete_secret(seen.run.metadata.namespace, child_name(seen.run_id))
+        try:
+            held_because = await self.delete_secret(seen.run.metadata.namespace, child_name(seen.run_id))
+        except Unanswered as error:
+            held_because = f"the API server did not delete it: {error.message.rstrip('.')}"
         state = SecretState.HELD if held_because else SecretState.GONE
         if state is SecretState.GONE:
             self._journal.secret_deleted(seen, self._clock())
-        self._memories.remember(seen.run_id, secret=state, deleted_at=self._clock(), held_because=held_because)
+        self._memories.put(
+            seen.run_id,
+            replace(self._memories.of(seen.run_id), secret=state, deleted_at=self._clock(), held_because=held_because),
+        )
         return held_because
 
     async def delete_secret(self, namespace: str, name: str) -> str:
@@ -146,7 +178,7 @@ class Issuing:
         """
         try:
             deletion = await self._kube.delete_secret(namespace, name)
-        except Forbidden as error:
+        except ApiError as error:
             return error.message.rstrip(".")
         return "it is held by a finalizer, which has to be removed" if deletion is Deletion.HELD else ""
 

@@ -50,6 +50,9 @@ def is_renewed(seen: Observed, pod: Pod) -> bool:
 def renewal_due(seen: Observed, pod: Pod | None = None) -> datetime:
     """When the credentials are to be replaced by fresh ones."""
     issued_at = seen.memory.issued_at
+    if pod is not None and seen.memory.secret is SecretState.GONE:
+        # It went while the Run waited for its pod.
+        return seen.now
     if pod is not None and _misses_secret(seen, pod):
         return issued_at + seen.limits.secret_seen if issued_at is not None else seen.now
     early, pause = NEAR_EXPIRY, RENEWAL_PAUSE

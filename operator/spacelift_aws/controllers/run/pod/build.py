@@ -28,7 +28,7 @@ KEEP_NODE = {
 
 
 def build_pod(
-    run: Run, run_id: str, *, role_arn: str, executor: str, expires_at: datetime, helper_image: str | None = None
+    run: Run, run_id: str, *, role_arn: str, executor: str, expires_at: datetime | None, helper_image: str | None = None
 ) -> dict[str, Any]:
     """The template, plus what makes it this run's pod. The template must not be one that `refusal` refuses.
 
@@ -49,7 +49,7 @@ def build_pod(
                 **KEEP_NODE,
                 **annotations,
                 ANNOTATION_RUN: run.metadata.name,
-                ANNOTATION_EXPIRES_AT: format_time(expires_at),
+                **({ANNOTATION_EXPIRES_AT: format_time(expires_at)} if expires_at is not None else {}),
                 ANNOTATION_ROLE_ARN: role_arn,
             },
             "ownerReferences": [owner_reference(run)],
