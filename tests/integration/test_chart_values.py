@@ -123,6 +123,8 @@ COMMON: dict[str, tuple[Any, str]] = {
     "region": ("eu-central-1", "eu-central-1"),
     "log.format": ("json", "json"),
     "log.level": ("DEBUG", "DEBUG"),
+    "audit.log": ("/audit/trail.jsonl", "/audit/trail.jsonl"),
+    "metrics.port": (9100, "9100"),
     "healthPort": (9090, "9090"),
 }
 SETTINGS: dict[Path, dict[str, tuple[Any, str]]] = {
@@ -136,6 +138,8 @@ SETTINGS: dict[Path, dict[str, tuple[Any, str]]] = {
 NAMES = {
     "log.format": "LOG_FORMAT",
     "log.level": "LOG_LEVEL",
+    "audit.log": "AUDIT_LOG",
+    "metrics.port": "METRICS_PORT",
     "healthPort": "HEALTH_PORT",
     "suggestedPolicies": "SUGGESTED_POLICIES",
 }
@@ -168,11 +172,11 @@ def test_further_variables_come_last_and_so_win(chart: Path) -> None:
 def test_the_health_port_is_what_probes_and_policy_name(chart: Path) -> None:
     found = rendered(chart, {"healthPort": 9090})
     [container] = pods(found)[0]["spec"]["containers"]
-    assert container["ports"] == [{"name": "health", "containerPort": 9090}]
+    assert {"name": "health", "containerPort": 9090} in container["ports"]
     probes = [container[probe]["httpGet"] for probe in ("livenessProbe", "readinessProbe")]
     assert probes == [{"path": path, "port": "health"} for path in ("/healthz", "/readyz")]
     policy = only(found, "NetworkPolicy")["spec"]
-    assert (policy["ingress"], policy["policyTypes"]) == ([{"ports": [{"port": "health"}]}], ["Ingress"])
+    assert (policy["ingress"][0], policy["policyTypes"]) == ({"ports": [{"port": "health"}]}, ["Ingress"])
 
 
 @both_charts

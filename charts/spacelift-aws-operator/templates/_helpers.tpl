@@ -50,6 +50,18 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.serviceAccount.name }}
 {{- define "spacelift-aws-operator.env" -}}
 - name: SPACELIFT_AWS_HEALTH_PORT
   value: {{ .Values.healthPort | quote }}
+{{- if .Values.metrics.enabled }}
+- name: SPACELIFT_AWS_METRICS_PORT
+  value: {{ .Values.metrics.port | quote }}
+{{- if .Values.metrics.tlsSecret }}
+- name: SPACELIFT_AWS_METRICS_CERTIFICATE
+  value: /var/run/metrics-certificate
+{{- end }}
+{{- end }}
+- name: SPACELIFT_AWS_TRUST_REQUESTER
+  value: {{ or .Values.admissionPolicies.create .Values.admissionPolicies.trustRequester | quote }}
+- name: SPACELIFT_AWS_AUDIT_LOG
+  value: {{ .Values.audit.log }}
 - name: SPACELIFT_AWS_LOG_FORMAT
   value: {{ .Values.log.format }}
 - name: SPACELIFT_AWS_LOG_LEVEL
@@ -91,4 +103,17 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.serviceAccount.name }}
 {{- fail "set `installation`: a controller that sees only watchNamespaces cannot read the UID of kube-system" -}}
 {{- end -}}
 {{- .Values.installation -}}
+{{- end }}
+
+{{/* The same for what monitoring finds by labels of its own. */}}
+{{- define "spacelift-aws-operator.monitoringMetadata" -}}
+labels:
+  {{- include "spacelift-aws-operator.labels" .root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}

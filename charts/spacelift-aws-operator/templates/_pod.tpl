@@ -25,9 +25,17 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.extraVolumes }}
+{{- $certificate := and .Values.metrics.enabled .Values.metrics.tlsSecret }}
+{{- if or .Values.extraVolumes $certificate }}
 volumes:
+  {{- with .Values.extraVolumes }}
   {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- with $certificate }}
+  - name: metrics-certificate
+    secret:
+      secretName: {{ . }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
@@ -46,8 +54,16 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities:
     drop: [ALL]
-{{- with .Values.extraVolumeMounts }}
+{{- $certificate := and .Values.metrics.enabled .Values.metrics.tlsSecret }}
+{{- if or .Values.extraVolumeMounts $certificate }}
 volumeMounts:
+  {{- with .Values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- if $certificate }}
+  - name: metrics-certificate
+    mountPath: /var/run/metrics-certificate
+    readOnly: true
+  {{- end }}
 {{- end }}
 {{- end }}

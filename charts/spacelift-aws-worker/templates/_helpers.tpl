@@ -50,6 +50,18 @@ annotations:
 {{- define "spacelift-aws-worker.env" -}}
 - name: SPACELIFT_AWS_HEALTH_PORT
   value: {{ .Values.healthPort | quote }}
+{{- if .Values.metrics.enabled }}
+- name: SPACELIFT_AWS_METRICS_PORT
+  value: {{ .Values.metrics.port | quote }}
+{{- if .Values.metrics.tlsSecret }}
+- name: SPACELIFT_AWS_METRICS_CERTIFICATE
+  value: /var/run/metrics-certificate
+{{- end }}
+{{- end }}
+- name: SPACELIFT_AWS_TRUST_REQUESTER
+  value: {{ .Values.trustRequester | quote }}
+- name: SPACELIFT_AWS_AUDIT_LOG
+  value: {{ .Values.audit.log }}
 - name: SPACELIFT_AWS_LOG_FORMAT
   value: {{ .Values.log.format }}
 - name: SPACELIFT_AWS_LOG_LEVEL
@@ -74,5 +86,18 @@ annotations:
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The same for what monitoring finds by labels of its own. */}}
+{{- define "spacelift-aws-worker.monitoringMetadata" -}}
+labels:
+  {{- include "spacelift-aws-worker.labels" .root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
