@@ -8,6 +8,7 @@ import orjson
 from spacelift_aws.api.reasons import LogsMaskedReason
 from spacelift_aws.api.run import MaskLogs, RunSpec
 from spacelift_aws.controllers.run.delivery import DELIVERIES
+from spacelift_aws.controllers.run.delivery.sources import PROFILES
 from spacelift_aws.controllers.run.pod import masking
 from spacelift_aws.controllers.run.pod.masking import Masking
 from spacelift_aws.names import CHILD_PREFIX, CREDENTIAL_VARIABLES, OWN_PREFIX
@@ -64,6 +65,15 @@ def masking_of(spec: RunSpec, helper_image: str | None) -> Masking | None:
     if shape_refused(spec.template.spec) is not None:
         return None
     return masking.plan(spec, credentialed_containers(spec), helper_image)
+
+
+def caveats(spec: RunSpec) -> str:
+    """What may keep this template's containers from using the credentials, in sentences; empty if nothing may."""
+    if _shape(spec.template.spec) is not None:
+        return ""
+    delivery = DELIVERIES[spec.delivery]
+    told = (delivery.caveat(container) for _, container in _credentialed(spec, spec.template.spec))
+    return " ".join(filter(None, told))
 
 
 def credentialed_containers(spec: RunSpec) -> tuple[str, ...]:
@@ -130,6 +140,11 @@ def _variables(pod: Mapping[str, Any]) -> Iterator[str]:
                 yield (
                     f"{place}.env[{index}]: {variable['name']} is set by the run itself, and a value of the template "
                     "would win over it; remove it."
+                )
+            elif variable.get("name") in PROFILES:
+                yield (
+                    f"{place}.env[{index}]: {variable['name']} keeps SDKs from the run's credentials; remove it, or "
+                    "list the profile's name under `profiles` with `delivery: File`."
                 )
 
 

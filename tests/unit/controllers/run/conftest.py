@@ -91,9 +91,15 @@ class Kit:
                 "ownerReferences": [{"kind": "Run", "name": "plan", "uid": UID, "controller": True}],
                 **(metadata or {}),
             },
-            "spec": spec or {"containers": [{"name": "main"}]},
+            "spec": self._with_variables(spec or {"containers": [{"name": "main"}]}),
             "status": {"phase": "Pending", **(status or {})},
         }
+
+    def _with_variables(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A pod's spec whose containers take the variables of the Run's Secret, where a test says nothing else."""
+        source = {"secretRef": {"name": self.name}}
+        lists = {key: spec[key] for key in ("initContainers", "containers") if key in spec}
+        return {**spec, **{key: [{"envFrom": [source], **one} for one in value] for key, value in lists.items()}}
 
     def pod(self, status: Mapping[str, Any] | None = None, **parts: Any) -> Pod:
         return parse_pod(self.pod_body(status, **parts))

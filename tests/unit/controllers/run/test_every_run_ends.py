@@ -197,7 +197,7 @@ class EventRouter:
             self.set_pod("Pending", waiting={"reason": "ContainerCreating"} if self.in_file else missing)
             return
         assert self.secret > self.now, "a Run never starts with dead credentials"
-        assert not self.in_file or not self.injected, "no container starts whose SDKs would prefer other credentials"
+        assert not self.injected, "no container starts whose SDKs would prefer other credentials"
         self.set_pod("Running", running={"startedAt": self.wire(self.now)})
 
     def end(self, code: int) -> None:
@@ -230,7 +230,7 @@ class EventRouter:
 
     @property
     def injected(self) -> bool:
-        return self.pod is not None and "AWS_WEB_IDENTITY_TOKEN_FILE" in str(self.pod["spec"])
+        return self.pod is not None and "'/token'" in str(self.pod["spec"])
 
     @property
     def in_file(self) -> bool:

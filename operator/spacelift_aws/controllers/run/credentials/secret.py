@@ -29,5 +29,5 @@ def build_secret(run: Run, run_id: str, credentials: Credentials) -> dict[str, A
             },
             "ownerReferences": [owner_reference(run)],
         },
-        "stringData": DELIVERIES[run.spec.delivery].content(credentials),
+        "stringData": DELIVERIES[run.spec.delivery].content(credentials, run.spec.profiles or ()),
     }

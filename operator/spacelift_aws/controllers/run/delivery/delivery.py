@@ -27,8 +27,8 @@ class CredentialDelivery(Protocol):
         """The folder whose files hold what is to be masked; None where variables hold it."""
         ...
 
-    def content(self, credentials: Credentials) -> dict[str, str]:
-        """The Secret's data, by key."""
+    def content(self, credentials: Credentials, profiles: Iterable[str]) -> dict[str, str]:
+        """The Secret's data, by key; `profiles` are names under which the credentials are offered besides."""
         ...
 
     def annotations(self, own: Mapping[str, str], credentialed: Iterable[str]) -> dict[str, str]:
@@ -45,6 +45,10 @@ class CredentialDelivery(Protocol):
 
     def is_in(self, pod: Mapping[str, Any], secret_name: str) -> bool:
         """Whether a pod's spec, as the API server has it, shows this delivery."""
+        ...
+
+    def caveat(self, container: Mapping[str, Any]) -> str | None:
+        """What may keep a container of a template from using the credentials and cannot be looked at, in a sentence."""
         ...
 
     def refusals(self, pod: Mapping[str, Any], credentialed: Places) -> Iterator[str]:

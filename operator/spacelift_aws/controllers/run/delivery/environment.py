@@ -4,7 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from spacelift_aws.aws.sts import Credentials
+from spacelift_aws.controllers.run.delivery import sources
 from spacelift_aws.controllers.run.delivery.delivery import Places
+
+_SHIELDED = {sources.WEB_IDENTITY: ""}
+"""What a ConfigMap or Secret that is taken as a whole may bring, and some SDK would prefer. An SDK takes an empty file
+name for none; an empty profile's name is an error in some, so that one can only be told of."""
 
 
 class EnvironmentDelivery:
@@ -14,7 +19,7 @@ class EnvironmentDelivery:
     masked_files = None
     remedy = "Keep the webhook from this pod."
 
-    def content(self, credentials: Credentials) -> dict[str, str]:
+    def content(self, credentials: Credentials, profiles: Iterable[str]) -> dict[str, str]:
         """The four variables."""
         return {
             "AWS_ACCESS_KEY_ID": credentials.access_key_id,
@@ -25,8 +30,8 @@ class EnvironmentDelivery:
         }
 
     def annotations(self, own: Mapping[str, str], credentialed: Iterable[str]) -> dict[str, str]:
-        """The template's own."""
-        return dict(own)
+        """EKS's webhook skips the containers that have the variables: .NET prefers a web identity to them."""
+        return sources.skipping(own, tuple(credentialed))
 
     def volumes(self, secret_name: str) -> list[dict[str, Any]]:
         """None."""
@@ -34,7 +39,20 @@ class EnvironmentDelivery:
 
     def add_to(self, container: dict[str, Any], secret_name: str) -> None:
         """Last, because the last source wins: a Secret or ConfigMap of the template cannot replace a value."""
-        container["envFrom"] = [*(container.get("envFrom") or ()), {"secretRef": {"name": secret_name}}]
+        own = container.get("envFrom") or ()
+        container["envFrom"] = [*own, {"secretRef": {"name": secret_name}}]
+        if own:
+            shields = [{"name": name, "value": value} for name, value in _SHIELDED.items()]
+            container["env"] = [*(container.get("env") or ()), *shields]
+
+    def caveat(self, container: Mapping[str, Any]) -> str | None:
+        """A profile's name that comes from where nobody here may look."""
+        if not container.get("envFrom"):
+            return None
+        return (
+            f"Container `{container['name']}` takes variables by `envFrom`: an AWS_PROFILE among them would keep SDKs "
+            "from the run's variables."
+        )
 
     def is_in(self, pod: Mapping[str, Any], secret_name: str) -> bool:
         """Whether a container takes the variables of the Run's Secret."""
@@ -43,8 +61,9 @@ class EnvironmentDelivery:
         return any((source.get("secretRef") or {}).get("name") == secret_name for source in sources)
 
     def refusals(self, pod: Mapping[str, Any], credentialed: Places) -> Iterator[str]:
-        """A container that starts again would do so with dead credentials."""
+        """Other sources; and a container that starts again would do so with dead credentials."""
         for place, container in credentialed:
+            yield from sources.refusals(place, container)
             if container.get("restartPolicy") or container.get("restartPolicyRules"):
                 yield (
                     f"{place}.restartPolicy: a container that starts again would do so with the credentials of its "
@@ -52,5 +71,10 @@ class EnvironmentDelivery:
                 )
 
     def hindrance(self, container: Mapping[str, Any], pod: Mapping[str, Any], secret_name: str) -> str | None:
-        """Nothing yet."""
-        return None
+        """Another source of credentials, or of variables that may hold some and would win."""
+        taken = [(source.get("secretRef") or {}).get("name") for source in container.get("envFrom") or ()]
+        if secret_name not in taken:
+            return "no variables of the run's Secret"
+        if taken[-1] != secret_name:
+            return "further variables by `envFrom`, which win over the run's"
+        return sources.found(container, _SHIELDED)

@@ -13,14 +13,12 @@ from typing import Any
 
 from spacelift_aws.api.meta import format_time
 from spacelift_aws.aws.sts import Credentials
+from spacelift_aws.controllers.run.delivery import sources
 from spacelift_aws.controllers.run.delivery.delivery import Places
 from spacelift_aws.names import CREDENTIAL_VARIABLES
 
 MOUNT_PATH = "/var/run/secrets/aws.spacelift.io"
 VOLUME = "spacelift-aws-credentials"
-
-# Neither quoting nor a shell is needed: Python's SDK splits the line itself, most others hand it to `sh -c`.
-CONFIG = f"[default]\ncredential_process = cat {MOUNT_PATH}/credentials.json\n"
 
 EARLIER = timedelta(minutes=5)
 """The file names an end so much earlier than the true one: the Go SDK asks again only when it has come."""
@@ -33,25 +31,12 @@ VARIABLES = {
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 }
 
-_OLDER_KEYS = ("AWS_ACCESS_KEY", "AWS_SECRET_KEY")
-_WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
-
-OTHER_SOURCES = (
-    *CREDENTIAL_VARIABLES,
-    *_OLDER_KEYS,
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_ROLE_ARN",
-    _WEB_IDENTITY,
-)
-"""Variables that lead some SDK to other credentials before it comes to the file. Those of a container's own identity
-(`AWS_CONTAINER_CREDENTIALS_…`, as EKS Pod Identity sets them) are not among them: every SDK looks there later."""
-
-_SHIELDED = (*CREDENTIAL_VARIABLES, *_OLDER_KEYS, _WEB_IDENTITY)
-"""Those that would win without a word; a profile that the file does not have is an error in every SDK."""
-
-SKIP_CONTAINERS = "eks.amazonaws.com/skip-containers"
-"""Annotation that names containers, by commas, into which EKS's webhook injects no identity."""
+_SHIELDS = {
+    **dict.fromkeys((*CREDENTIAL_VARIABLES, *sources.OLDER_KEYS, sources.WEB_IDENTITY), ""),
+    **dict.fromkeys(sources.PROFILES, "default"),
+}
+"""What an image or an `envFrom` may bring, and some SDK would prefer to the file: SDKs skip an empty variable, and the
+default profile is the file's. An empty profile's name would be an error."""
 
 
 class FileDelivery:
@@ -61,7 +46,7 @@ class FileDelivery:
     masked_files = MOUNT_PATH
     remedy = "Use a service account without a role, keep the webhook from this pod, or use `delivery: Environment`."
 
-    def content(self, credentials: Credentials) -> dict[str, str]:
+    def content(self, credentials: Credentials, profiles: Iterable[str]) -> dict[str, str]:
         """By file name (https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
         printed = {
             "Version": 1,
@@ -70,11 +55,11 @@ class FileDelivery:
             "SessionToken": credentials.session_token,
             "Expiration": format_time(credentials.expires_at - EARLIER),
         }
-        return {"config": CONFIG, "credentials.json": json.dumps(printed)}
+        return {"config": config(profiles), "credentials.json": json.dumps(printed)}
 
     def annotations(self, own: Mapping[str, str], credentialed: Iterable[str]) -> dict[str, str]:
         """EKS's webhook skips the containers that have the file."""
-        return {**own, SKIP_CONTAINERS: skipping(own.get(SKIP_CONTAINERS), credentialed)}
+        return sources.skipping(own, tuple(credentialed))
 
     def volumes(self, secret_name: str) -> list[dict[str, Any]]:
         """Whoever the container runs as has to read it, and nobody else sees it: hence readable by all."""
@@ -89,9 +74,12 @@ class FileDelivery:
         mount = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
         container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
         own = [variable for variable in container.get("env") or () if variable.get("name") not in tuple(VARIABLES)]
-        # A source as a whole may bring anything, and `env` wins over it: SDKs skip an empty variable.
-        shields = dict.fromkeys(_SHIELDED, "") if container.get("envFrom") else {}
-        container["env"] = own + [{"name": name, "value": value} for name, value in {**shields, **VARIABLES}.items()]
+        # Always, not only beside `envFrom`: an image may have keys of its own.
+        container["env"] = own + [{"name": name, "value": value} for name, value in {**_SHIELDS, **VARIABLES}.items()]
+
+    def caveat(self, container: Mapping[str, Any]) -> str | None:
+        """None: what may come from elsewhere is shielded."""
+        return None
 
     def is_in(self, pod: Mapping[str, Any], secret_name: str) -> bool:
         """Whether the pod has the volume with this run's Secret."""
@@ -109,12 +97,11 @@ class FileDelivery:
 
     def hindrance(self, container: Mapping[str, Any], pod: Mapping[str, Any], secret_name: str) -> str | None:
         """Another source of credentials, or no file."""
+        other = sources.found(container, _SHIELDS)
+        if other is not None:
+            return other
         # Of two variables with the same name the last counts.
         variables = {variable.get("name"): variable for variable in container.get("env") or ()}
-        for name in OTHER_SOURCES:
-            found = variables.get(name)
-            if found is not None and (found.get("value") or found.get("valueFrom")):
-                return f"variable {name}, which SDKs prefer to the run's file of credentials"
         for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
             if (variables.get(name) or {}).get("value") != VARIABLES[name]:
                 return f"another {name} than the run's"
@@ -124,10 +111,13 @@ class FileDelivery:
         return None
 
 
-def skipping(annotation: str | None, containers: Iterable[str]) -> str:
-    """The annotation's value, with what the template itself wants to be skipped."""
-    wanted = [name.strip() for name in (annotation or "").split(",")]
-    return ",".join(dict.fromkeys([*filter(None, wanted), *containers]))
+def config(profiles: Iterable[str]) -> str:
+    """The AWS configuration, in which the default profile and these give the same credentials.
+
+    The command needs neither quoting nor a shell: Python's SDK splits the line itself, most others hand it to `sh -c`.
+    """
+    sections = ["default", *(f"profile {name}" for name in profiles)]
+    return "\n".join(f"[{section}]\ncredential_process = cat {MOUNT_PATH}/credentials.json\n" for section in sections)
 
 
 def _variables_refused(place: str, container: Mapping[str, Any]) -> Iterator[str]:
@@ -135,10 +125,7 @@ def _variables_refused(place: str, container: Mapping[str, Any]) -> Iterator[str
         name = variable.get("name")
         if name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
             yield f"{place}.env[{index}]: {name} is set by the run itself with `delivery: File`; remove it."
-        elif name in OTHER_SOURCES:
-            yield (
-                f"{place}.env[{index}]: {name} leads SDKs to other credentials than those in the run's file; remove it."
-            )
+    yield from sources.refusals(place, container)
 
 
 def _volumes_refused(volumes: Any) -> Iterator[str]:

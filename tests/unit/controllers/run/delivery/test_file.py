@@ -11,10 +11,12 @@ import pytest
 
 from spacelift_aws.api.run import Delivery
 from spacelift_aws.controllers.run.credentials.secret import build_secret
-from spacelift_aws.controllers.run.delivery.file import CONFIG, MOUNT_PATH, VOLUME, skipping
+from spacelift_aws.controllers.run.delivery.file import MOUNT_PATH, VOLUME, config
+from spacelift_aws.controllers.run.delivery.sources import OTHER_SOURCES, PROFILES, SKIP_CONTAINERS, skipping
 from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.pod.view import parse_pod
 from spacelift_aws.controllers.run.template_rules import refusal
+from spacelift_aws.names import CREDENTIAL_VARIABLES
 
 Pod = dict[str, Any]
 
@@ -43,9 +45,10 @@ def test_the_secret_holds_a_configuration_and_what_it_prints_with_an_early_end(k
 
 
 def test_the_process_is_the_same_with_and_without_a_shell() -> None:
-    config = configparser.ConfigParser(interpolation=None)
-    config.read_string(CONFIG)
-    command = config["default"]["credential_process"]
+    read = configparser.ConfigParser(interpolation=None)
+    read.read_string(config(["prod", "te.st"]))
+    assert read.sections() == ["default", "profile prod", "profile te.st"]
+    [command] = {read[section]["credential_process"] for section in read.sections()}
     assert shlex.split(command) == command.split(" ") == ["cat", f"{MOUNT_PATH}/credentials.json"]
 
 
@@ -61,7 +64,7 @@ def test_only_the_containers_named_have_the_files_and_none_the_four_variables(ki
         assert variables["AWS_CONFIG_FILE"] == f"{MOUNT_PATH}/config"
         assert variables["AWS_SDK_LOAD_CONFIG"] == "1"
         assert variables["AWS_SHARED_CREDENTIALS_FILE"] == "/dev/null"
-        assert not any(name.startswith("AWS_ACCESS") or name.endswith("_TOKEN") for name in variables)
+        assert not any(value for name, value in variables.items() if name.startswith(("AWS_ACCESS", "AWS_SE")))
         assert "envFrom" not in container
     assert "volumeMounts" not in other
     assert not any(name.startswith("AWS_") for name in values(other))
@@ -75,10 +78,11 @@ def test_the_volume_is_the_runs_secret_that_has_to_be_there_for_whoever_the_cont
     assert pod["spec"]["volumes"] == [own, {"name": VOLUME, "secret": secret}]
 
 
-def test_what_env_from_brings_cannot_win_without_a_word(kit: Any) -> None:
-    own = {"configMapRef": {"name": "mine"}}
-    [main] = built(kit, pod={"containers": [{"name": "main", "envFrom": [own]}]})["spec"]["containers"]
-    assert main["envFrom"] == [own]
+@pytest.mark.parametrize("own", [[], [{"configMapRef": {"name": "mine"}}]])
+def test_what_the_image_or_env_from_brings_cannot_win(kit: Any, own: list[Pod]) -> None:
+    [main] = built(kit, pod={"containers": [{"name": "main", "envFrom": own}]})["spec"]["containers"]
+    assert main["envFrom"] == own
+    assert values(main)["AWS_PROFILE"] == values(main)["AWS_DEFAULT_PROFILE"] == "default"
     empty = {name for name, value in values(main).items() if value == ""}
     assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} < empty
     assert {"AWS_SECURITY_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE"} < empty
@@ -94,7 +98,8 @@ def test_a_template_that_loads_no_configuration_is_set_right(kit: Any) -> None:
     ("annotation", "merged"), [(None, "main"), ("", "main"), ("proxy, other", "proxy,other,main"), ("main", "main")]
 )
 def test_the_template_may_have_other_containers_skipped_too(annotation: str | None, merged: str) -> None:
-    assert skipping(annotation, ["main"]) == merged
+    own = {} if annotation is None else {SKIP_CONTAINERS: annotation}
+    assert skipping(own, ("main",)) == {SKIP_CONTAINERS: merged}
 
 
 def container(**more: Any) -> Pod:
@@ -110,8 +115,7 @@ def mount(path: Any) -> Pod:
 
 
 REFUSED = [
-    *(env(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")),
-    *(env(name) for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY")),
+    *(env(name) for name in (*OTHER_SOURCES, "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")),
     mount(MOUNT_PATH),
     mount(f"{MOUNT_PATH}/"),
     mount(f"{MOUNT_PATH}/config"),
@@ -134,8 +138,6 @@ def test_what_would_win_over_the_file_is_refused_with_its_place(kit: Any, pod: P
 
 ADMITTED = [
     env("AWS_REGION"),
-    # Every SDK looks for a container's own identity later than for a process of its configuration.
-    env("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
     mount("/var/run/secrets/kubernetes.io"),
     mount("/var/run/secrets/aws.spacelift.io.mine"),
     mount("/home/me/.aws"),
@@ -150,11 +152,22 @@ def test_everything_else_is_passed_on(kit: Any, pod: Pod) -> None:
     assert refusal(kit.run(pod=pod, delivery="File", credentialsFor=["main"]).spec) is None
 
 
-@pytest.mark.parametrize("pod", [pod for pod in REFUSED if "AWS_ACCESS_KEY_ID" not in str(pod)])
-def test_containers_without_the_file_and_variables_are_free(kit: Any, pod: Pod) -> None:
+EVERYWHERE = (*CREDENTIAL_VARIABLES, *PROFILES)
+"""Refused in every container."""
+
+
+@pytest.mark.parametrize("pod", [pod for pod in REFUSED if not any(f"'{name}'" in str(pod) for name in EVERYWHERE)])
+def test_containers_without_credentials_are_free(kit: Any, pod: Pod) -> None:
     if VOLUME not in str(pod.get("volumes")) and pod.get("volumes") != "text":
         assert refusal(kit.run(pod=pod, delivery="File", credentialsFor=["other"]).spec) is None
-    assert refusal(kit.run(pod=pod, credentialsFor=["main"]).spec) is None
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize("delivery", ["Environment", "File"])
+def test_the_variables_of_a_session_and_profiles_are_refused_everywhere(kit: Any, name: str, delivery: str) -> None:
+    said = refusal(kit.run(pod=env(name), delivery=delivery, credentialsFor=["other"]).spec)
+    assert said is not None
+    assert said.startswith(f"template.spec.containers[1].env[0]: {name} ")
 
 
 def admitted(kit: Any, change: Callable[[Pod], None]) -> Any:
@@ -190,6 +203,8 @@ def swap_volume(spec: Pod) -> None:
             "AWS_WEB_IDENTITY_TOKEN_FILE",
         ),
         (set_variable("AWS_ROLE_ARN", value="arn"), "AWS_ROLE_ARN"),
+        (set_variable("AWS_PROFILE", value="prod"), "AWS_PROFILE"),
+        (set_variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", value="http://x"), "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
         (set_variable("AWS_ACCESS_KEY_ID", valueFrom={"secretKeyRef": {"name": "s", "key": "k"}}), "AWS_ACCESS_KEY_ID"),
         (set_variable("AWS_CONFIG_FILE", value="/other"), "AWS_CONFIG_FILE"),
         (set_variable("AWS_SHARED_CREDENTIALS_FILE", value="/other"), "AWS_SHARED_CREDENTIALS_FILE"),
@@ -208,11 +223,11 @@ def test_what_a_webhook_does_is_seen(kit: Any, change: Callable[[Pod], None], hi
     [
         lambda spec: None,
         set_variable("AWS_STS_REGIONAL_ENDPOINTS", value="regional"),
-        set_variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", value="http://169.254.170.23/v1/credentials"),
+        set_variable("AWS_PROFILE", value="default"),
         set_variable("AWS_ACCESS_KEY_ID", value=""),
     ],
 )
 def test_what_does_no_harm_is_let_be(kit: Any, change: Callable[[Pod], None]) -> None:
     pod = admitted(kit, change)
-    assert not pod.containers[0].hindrances
+    assert Delivery.FILE not in pod.containers[0].hindrances
     assert pod.is_renewed
