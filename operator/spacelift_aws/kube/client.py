@@ -76,9 +76,15 @@ class Kube:
                 return
             query["continue"] = meta["continue"]
 
-    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> Object:
-        """Create an object. Raises `AlreadyExists`, `Invalid`, `Forbidden`; `Unanswered` if it may exist or not."""
-        return await self._call("POST", resource.path(namespace), body=body)
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, strict: bool = False
+    ) -> Object:
+        """Create an object. Raises `AlreadyExists`, `Invalid`, `Forbidden`; `Unanswered` if it may exist or not.
+
+        `strict` makes the API server refuse fields that it does not know, which it would drop without a word.
+        """
+        query = {"fieldValidation": "Strict"} if strict else None
+        return await self._call("POST", resource.path(namespace), query=query, body=body)
 
     async def create_secret(self, namespace: str, body: Mapping[str, Any], *, dry_run: bool = False) -> None:
         """Create a Secret, or only ask whether it would be taken. The answer is asked to be without its content."""

@@ -66,7 +66,9 @@ class OneLease(Kube):
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         return await self._answer("get", resource, lambda: self._there())
 
-    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> Object:
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, strict: bool = False
+    ) -> Object:
         def create() -> Object:
             if self.lease is not None:
                 raise AlreadyExists(409, "AlreadyExists", "it exists")

@@ -287,7 +287,7 @@ class Executor:
             helper_image=self._settings.helper_image,
         )
         try:
-            answer = await self._kube.create(PODS, seen.run.metadata.namespace, body)
+            answer = await self._kube.create(PODS, seen.run.metadata.namespace, body, strict=True)
         except AlreadyExists:
             await self._meet_pod(seen)
         except KubeError as error:

@@ -236,6 +236,7 @@ def _issued(seen: Observed, pod: Pod | None) -> RunStatus:
     if known is not None and known.status == "True" and not renewed:
         return status
     message = _issued_message(assumed, expires_at, seen.memory.access_key_id, seen.requested_by)
+    message = f"{message} {seen.template.caveats}".rstrip()
     return _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "True", CredentialsIssuedReason.ISSUED, message)
 
 

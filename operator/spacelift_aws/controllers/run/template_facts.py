@@ -34,6 +34,8 @@ class TemplateFacts:
     """Those of them that receive credentials."""
     masking: Masking | None = None
     """What of the output can be masked; None where the template cannot be looked through."""
+    caveats: str = ""
+    """What may keep the containers from using the credentials and cannot be looked at, in sentences."""
     raw: bytes | None = None
     """The template as JSON; None if it is large or not needed any more."""
 
@@ -68,6 +70,7 @@ def _found_out(run: Run, helper_image: str | None) -> TemplateFacts:
         containers=template_rules.container_names(spec.template.spec),
         credentialed=template_rules.credentialed_containers(spec),
         masking=template_rules.masking_of(spec, helper_image),
+        caveats=template_rules.caveats(spec),
         raw=raw if len(raw) <= LARGEST_KEPT else None,
     )
 

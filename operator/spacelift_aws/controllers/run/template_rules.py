@@ -68,9 +68,7 @@ def masking_of(spec: RunSpec, helper_image: str | None) -> Masking | None:
 
 
 def caveats(spec: RunSpec) -> str:
-    """What may keep this template's containers from using the credentials, in sentences; empty if nothing may."""
-    if _shape(spec.template.spec) is not None:
-        return ""
+    """What may keep the containers of a template of the right shape from using the credentials; empty if nothing."""
     delivery = DELIVERIES[spec.delivery]
     told = (delivery.caveat(container) for _, container in _credentialed(spec, spec.template.spec))
     return " ".join(filter(None, told))

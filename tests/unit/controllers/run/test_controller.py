@@ -181,7 +181,9 @@ class Scene:
         self.secret = False
         return Deletion.GONE
 
-    async def create(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def create(
+        self, resource: Resource, namespace: str, body: dict[str, Any], *, strict: bool = False
+    ) -> dict[str, Any]:
         self._ask("create pod")
         if self.foreign is not None:
             raise AlreadyExists(409, "AlreadyExists", "there is one")

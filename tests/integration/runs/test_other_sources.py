@@ -1,0 +1,127 @@
+"""Whatever else brings credentials or profiles into a run's container: the run's win, or the Run says what is wrong."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.integration.runs.play import Play, container, play
+
+from sandbox.objects import Object
+from sandbox.stage import Stage
+
+WHO = "aws sts get-caller-identity --output text --query Arn"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIAIMAGE", "AWS_SECRET_ACCESS_KEY": "image"}
+
+
+@pytest.fixture(scope="module")
+def scene(_stage: Stage) -> Play:
+    return play(_stage)
+
+
+def assumed(scene: Play, role: str) -> list[str]:
+    return [scene.wait(role)["status"]["assumedRoleArn"]]
+
+
+@pytest.fixture
+def webhook(scene: Play) -> Iterator[Callable[[str, str], None]]:
+    """Sets a variable on every container of the namespace's pods, as an admission policy."""
+    name, cluster = scene.stage.fresh("setter"), scene.stage.cluster
+
+    def set_variable(variable: str, value: str) -> None:
+        env = f"Object.spec.containers.env{{name: '{variable}', value: '{value}'}}"
+        changed = f"object.spec.containers.map(c, Object.spec.containers{{name: c.name, env: [{env}]}})"
+        expression = f"Object{{spec: Object.spec{{containers: {changed}}}}}"
+        pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}}
+        policy = {
+            "matchConstraints": {"resourceRules": [pods]},
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
+        }
+        binding = {"policyName": name, "matchResources": {"namespaceSelector": selector}}
+        for kind, spec in (("MutatingAdmissionPolicy", policy), ("MutatingAdmissionPolicyBinding", binding)):
+            body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}}
+            cluster.kubectl("apply", "--filename=-", input=json.dumps(body | {"spec": spec}))
+        scene.stage.objects.wait("Namespace", None, scene.namespace, lambda _: acts(variable), what="the webhook")
+
+    def acts(variable: str) -> bool:
+        probe = {"metadata": {"generateName": "probe-"}, "spec": {"containers": [container("main")]}}
+        path = f"/api/v1/namespaces/{scene.namespace}/pods?dryRun=All"
+        return variable in cluster.kubectl("create", f"--raw={path}", "--filename=-", input=json.dumps(probe)).stdout
+
+    yield set_variable
+    for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
+        cluster.kubectl("delete", kind, name, "--ignore-not-found")
+
+
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"])
+def test_what_a_webhook_sets_ends_a_run_with_variables_at_once(
+    scene: Play, webhook: Callable[[str, str], None], variable: str
+) -> None:
+    webhook(variable, "AKIAWEBHOOK")
+    role = f"webhook {variable}"
+    scene.run(role, "sleep 60")
+    assert scene.end(role) == ("Failed", "TemplateRefused")
+    message = scene.wait(role)["status"]["message"]
+    assert f"Container `main` was given variable {variable}" in message
+    assert "webhook" in message
+
+
+@pytest.mark.parametrize("delivery", ["Environment", "File"])
+@pytest.mark.parametrize("name", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"])
+def test_a_template_is_refused_with_the_variables_name(scene: Play, delivery: str, name: str) -> None:
+    pod = {"containers": [container("main", env=[{"name": name, "value": "x"}])]}
+    role = f"template {delivery} {name}"
+    scene.run(role, pod=pod, delivery=delivery)
+    assert scene.end(role) == ("Failed", "TemplateRefused")
+    assert f"template.spec.containers[0].env[0]: {name} " in scene.wait(role)["status"]["message"]
+
+
+@pytest.fixture(scope="module")
+def taken(scene: Play) -> list[Object]:
+    """Variables that a container takes as a whole: to a process they are what an image's own `ENV` is."""
+    data = {**KEYS, "AWS_PROFILE": "nobody", "AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere"}
+    metadata = {"namespace": scene.namespace, "name": "mine"}
+    scene.stage.objects.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    return [{"configMapRef": {"name": "mine"}}]
+
+
+def test_keys_and_profiles_from_elsewhere_lose_to_the_file(scene: Play, taken: list[Object]) -> None:
+    scene.run("baked", pod={"containers": [container("main", WHO, envFrom=taken)]}, delivery="File")
+    assert scene.end("baked") == ("Finished", "Finished"), scene.logs("baked")
+    assert scene.logs("baked").split() == assumed(scene, "baked")
+
+
+def test_a_profile_that_nobody_may_look_at_is_told_of(scene: Play, taken: list[Object]) -> None:
+    """No value of AWS_PROFILE means none to every SDK."""
+    pod = {"containers": [container("main", f"unset AWS_PROFILE; {WHO}", envFrom=taken)]}
+    scene.run("told", pod=pod)
+    assert scene.end("told") == ("Finished", "Finished"), scene.logs("told")
+    assert scene.logs("told").split() == assumed(scene, "told")
+    [issued] = [c for c in scene.wait("told")["status"]["conditions"] if c["type"] == "CredentialsIssued"]
+    assert "Container `main` takes variables by `envFrom`: an AWS_PROFILE among them" in issued["message"]
+
+
+def test_the_same_credentials_are_found_under_the_profiles_that_a_run_lists(scene: Play) -> None:
+    script = f"{WHO}; {WHO} --profile prod; AWS_PROFILE=state {WHO}; {WHO} --profile other || echo no other"
+    scene.run("profiles", script, delivery="File", profiles=["prod", "state"])
+    assert scene.end("profiles") == ("Finished", "Finished"), scene.logs("profiles")
+    lines = scene.logs("profiles").splitlines()
+    assert [line for line in lines if line.startswith("arn:")] == assumed(scene, "profiles") * 3
+    assert lines[-1] == "no other"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"automountServiceAccountTokens": False}, "spec.automountServiceAccountTokens"),
+        ({"containers": [container("main", securitycontext={})]}, "spec.containers[0].securitycontext"),
+        ({"containers": [container("main", resource={})]}, "spec.containers[0].resource"),
+    ],
+)
+def test_a_misspelt_field_is_refused_in_the_servers_words(scene: Play, fields: dict[str, Any], said: str) -> None:
+    scene.run(said, pod={"containers": [container("main")], **fields})
+    assert scene.end(said) == ("Failed", "TemplateRefused")
+    assert f'unknown field "{said}"' in scene.wait(said)["status"]["message"]
