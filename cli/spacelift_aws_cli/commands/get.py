@@ -12,7 +12,7 @@ from spacelift_aws_cli.kube.errors import KubeError
 from spacelift_aws_cli.kube.resources import EVENT, INTEGRATION, POD, RUN
 from spacelift_aws_cli.model import integrations, story
 from spacelift_aws_cli.model.objects import Object, name_of, namespace_of, status_of
-from spacelift_aws_cli.model.runs import has_ended, integration_of, phase_cell, why
+from spacelift_aws_cli.model.runs import has_ended, integration_of, phase_cell, requester_of, stopper_of, why
 from spacelift_aws_cli.model.times import age, countdown
 from spacelift_aws_cli.options import OutputOption, Session
 from spacelift_aws_cli.output.console import answer, show
@@ -48,7 +48,8 @@ def _head(run: Object, now: datetime) -> list[Row]:
         "Run": f"{namespace_of(run)}/{name_of(run)}",
         "Type": f"{spec.get('type', 'Task')}" + (f" of stack {spec['stack']}" if spec.get("stack") else ""),
         "Run ID": status.get("runId"),
-        "Asked by": status.get("requestedBy"),
+        "Asked by": requester_of(run),
+        "Stopped by": stopper_of(run),
         "Age": age(run["metadata"].get("creationTimestamp"), now),
         "Acts as": status.get("assumedRoleArn"),
         "Expires": f"{expires} ({countdown(expires, now)})" if expires and not has_ended(run) else None,

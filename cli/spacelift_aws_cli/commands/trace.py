@@ -14,7 +14,7 @@ from spacelift_aws_cli.kube.resources import RUN
 from spacelift_aws_cli.kube.survey import operators_log
 from spacelift_aws_cli.model import traces
 from spacelift_aws_cli.model.objects import Object, first_line, name_of, namespace_of, status_of
-from spacelift_aws_cli.model.runs import integration_of, phase_of
+from spacelift_aws_cli.model.runs import integration_of, phase_of, requester_of, stopper_of
 from spacelift_aws_cli.options import OutputOption, Session
 from spacelift_aws_cli.output.console import answer, show
 from spacelift_aws_cli.output.tables import Cell, Row, Tone, columns
@@ -89,7 +89,8 @@ def _of_run(run: Object) -> Sequence[Row]:
         "Run": place,
         "Phase": phase_of(run),
         "Run ID": status.get("runId"),
-        "Asked by": status.get("requestedBy") or "not recorded",
+        "Asked by": requester_of(run) or "not recorded",
+        "Stopped by": stopper_of(run),
         "Integration": "/".join(integration_of(run)),
         "Acted as": status.get("assumedRoleArn"),
         "Pod": status.get("podName"),
@@ -102,10 +103,19 @@ def _of_run(run: Object) -> Sequence[Row]:
 
 
 def _of_records(records: list[Mapping[str, Any]]) -> Iterator[Row]:
-    if records:
-        yield [Cell("From the audit trail", Tone.TITLE)]
-    for one in records:
-        for key, value in one.items():
-            if value not in (None, "", [], {}):
-                yield [Cell(f"  {key}: ", Tone.QUIET), Cell(str(value))]
-        yield []
+    """What the audit trail knows of each run, and line by line what happened to it."""
+    for run_id in dict.fromkeys(str(one["runId"]) for one in records):
+        mine = [one for one in records if one["runId"] == run_id]
+        known = {key: value for one in mine for key, value in one.items()}
+        lines = {
+            "Run": f"{known.get('namespace')}/{known.get('run')}, from the audit trail",
+            "Run ID": run_id,
+            "Asked by": known.get("requestedBy") or "not recorded",
+            "Stopped by": known.get("stoppedBy"),
+            "Integration": known.get("integration"),
+            "Acted as": known.get("sessionArn"),
+        }
+        yield from columns((), [[Cell(key), Cell(str(value))] for key, value in lines.items() if value])
+        for one in mine:
+            detail = ", ".join(str(one[key]) for key in ("outcome", "accessKeyId", "stsRequestId") if one.get(key))
+            yield [Cell(f"{one.get('time')}  ", Tone.QUIET), Cell(f"{one.get('event')}: {detail}")]

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from spacelift_aws.api.reasons import ConditionType
+from spacelift_aws.names import ANNOTATION_REQUESTED_BY, ANNOTATION_STOPPED_BY
 from spacelift_aws_cli.exits import Exit
 from spacelift_aws_cli.model.objects import Object, condition, first_line, name_of, namespace_of, one_line, status_of
 from spacelift_aws_cli.model.times import age, countdown
@@ -34,6 +35,20 @@ def integration_of(run: Object) -> tuple[str, str]:
     """Namespace and name of the AwsIntegration that it refers to."""
     reference = run["spec"]["integrationRef"]
     return str(reference.get("namespace") or namespace_of(run)), str(reference["name"])
+
+
+def requester_of(run: Object) -> str:
+    """Who created it, where the cluster can tell; else empty. The annotation is there before the status."""
+    return str(status_of(run).get("requestedBy") or _annotation(run, ANNOTATION_REQUESTED_BY))
+
+
+def stopper_of(run: Object) -> str:
+    """Who stopped it, where somebody did and the cluster can tell; else empty."""
+    return _annotation(run, ANNOTATION_STOPPED_BY)
+
+
+def _annotation(run: Object, name: str) -> str:
+    return str((run["metadata"].get("annotations") or {}).get(name) or "")
 
 
 def reason_of(run: Object) -> str:
@@ -79,7 +94,7 @@ def row(run: Object, now: datetime, *, with_namespace: bool) -> list[Cell]:
         Cell("" if phase_of(run) == "Finished" else one_line(why(run), _WHY_LENGTH)),
         Cell(expires, Tone.BUSY),
         Cell(age(run["metadata"].get("creationTimestamp"), now)),
-        Cell(str(status.get("requestedBy") or ""), Tone.QUIET),
+        Cell(requester_of(run), Tone.QUIET),
     ]
     return [Cell(namespace_of(run)), *cells] if with_namespace else cells
 

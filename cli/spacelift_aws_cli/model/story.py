@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from spacelift_aws_cli.model.objects import Object, condition, first_line, status_of
-from spacelift_aws_cli.model.runs import has_ended, phase_of, reason_of, why
+from spacelift_aws_cli.model.runs import has_ended, phase_of, reason_of, requester_of, stopper_of, why
 from spacelift_aws_cli.model.times import parse, span
 from spacelift_aws_cli.output.tables import Cell, Row, Tone
 
@@ -79,7 +79,7 @@ def _moment(time: object, what: str, tone: Tone = Tone.PLAIN) -> Moment | None:
 
 def _of_the_run(run: Object) -> Iterator[Moment | None]:
     status, metadata = status_of(run), run["metadata"]
-    asked = f" by {status['requestedBy']}" if status.get("requestedBy") else ""
+    asked = f" by {requester_of(run)}" if requester_of(run) else ""
     yield _moment(metadata.get("creationTimestamp"), f"created{asked}")
     issued = condition(run, "CredentialsIssued")
     if issued.get("status") == "True":
@@ -91,7 +91,10 @@ def _of_the_run(run: Object) -> Iterator[Moment | None]:
         good = phase_of(run) == "Finished"
         code = f", exit code {status['exitCode']}" if "exitCode" in status else ""
         reason = reason_of(run)
-        end = f"{phase_of(run)}{f' ({reason})' if reason else ''}{code}: {first_line(str(status.get('message') or ''))}"
+        by = f" by {stopper_of(run)}" if stopper_of(run) else ""
+        named = f" ({reason})" if reason else ""
+        words = first_line(str(status.get("message") or ""))
+        end = f"{phase_of(run)}{by}{named}{code}: {words}"
         yield _moment(status.get("finishedAt"), end, Tone.GOOD if good else Tone.BAD)
 
 

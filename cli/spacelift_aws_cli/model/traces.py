@@ -107,6 +107,10 @@ def fits(trail: Trail, run: Object) -> bool:
     return str(trail.access_key_id) in str(condition(run, "CredentialsIssued").get("message") or "")
 
 
+AUDIT_MARK = "spacelift-aws-audit"
+"""The field `log` of every line of the audit trail; `docs/audit.md`."""
+
+
 def audit_records(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     """The records of an audit trail among whatever other lines there are."""
     for line in lines:
@@ -117,7 +121,7 @@ def audit_records(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
             record = json.loads(line[start:])
         except ValueError:
             continue
-        if isinstance(record, dict) and record.get("runId"):
+        if isinstance(record, dict) and record.get("log") == AUDIT_MARK and record.get("runId"):
             yield record
 
 

@@ -221,6 +221,15 @@ def test_trace_from_all_that_aws_shows(stage: Stage, plugin: Plugin, finished: s
     assert f"{finished}/done" in plugin.run("trace", "-", input=json.dumps(event)).stdout
     back = plugin.run("trace", "done", "-n", finished).stdout
     assert status["runId"] in back
+    assert re.search(r"Asked by +sandbox-admin", back)
+    stage.objects.delete("Run", finished, "done")
+    stage.cluster.kubectl("wait", "--for=delete", "run/done", "-n", finished, "--timeout=60s")
+    trail = stage.controller.process.log
+    for reference in (status["runId"], key[0], status["assumedRoleArn"]):
+        told = plugin.run("trace", reference, "--audit", str(trail)).stdout
+        assert f"{finished}/done, from the audit trail" in told
+        assert "Asked by" in told
+        assert "RunEnded" in told
     gone = plugin.run("trace", "01M85C85X87P992KB9A3MRQFZD")
     one_sentence(gone, 1, "is gone or another cluster's", "--audit")
 
