@@ -64,6 +64,20 @@ def _unbind(stage: Stage) -> None:
     stage.cluster.kubectl("delete", "validatingadmissionpolicybinding", *ON_OTHERS)
 
 
+JOBS = {"jobs": {"enabled": True}}
+"""The chart's values that have Jobs executed."""
+
+
+def forget_jobs(stage: Stage) -> None:
+    """Take back what the chart brings with `JOBS`."""
+    kinds = ("validatingadmissionpolicy", "mutatingadmissionpolicy")
+    for kind in (*kinds, *(f"{kind}binding" for kind in kinds)):
+        names = ("spacelift-aws-jobs", "spacelift-aws-executor-runs")
+        # Older API servers do not know them all.
+        stage.cluster.kubectl("delete", kind, *names, "--ignore-not-found", check=False)
+    stage.controller.install()
+
+
 @pytest.fixture(scope="module")
 def all_policies(_stage: Stage) -> Iterator[None]:
     """The chart as it is, for this module's tests: also what others do is policed."""

@@ -20,6 +20,8 @@ from sandbox.objects import Answer, Object, Objects
 from sandbox.process import wait_until
 from sandbox.stage import API_VERSION, Stage
 
+from .conftest import JOBS, forget_jobs
+
 GROUP = "everything-but-use"
 """Of the callers: RBAC allows them everything but the verbs `use` and `propose`, which only administrators have."""
 
@@ -47,6 +49,9 @@ CHANGES_NONE: Expected = ("executor-secrets", "creates and deletes single Secret
 ONLY_EXECUTORS: Expected = ("run-secrets", "which only the operator and its workers make")
 FORGES: Expected = ("use", "leave them out, or write your own name")
 RENAMES: Expected = ("requester", "only the API server writes it; leave it as it is")
+JOBS_ONLY: Expected = ("executor-runs", "creates Runs of Jobs only")
+NO_JOB: Expected = ("jobs", "may not create Jobs")
+FIXED: Expected = ("jobs", "are immutable")
 ORPHANS: Expected = ("run-deletion", "is not deleted with --cascade=orphan")
 
 
@@ -260,6 +265,13 @@ def run(namespace: str | None = None, type_: str = "Task", **metadata: Any) -> O
 
 def runs_created(caller: Caller) -> Iterator[Case]:
     expected = None if caller.kind == "administrator" else NO_USE
+    if caller.executes:
+        expected = WORKERS_ONLY if caller.kept_out else JOBS_ONLY
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "uid": "x", "controller": True}
+        for name, told in (("job-1", expected), (None, WORKERS_ONLY if caller.kept_out else None)):
+            body = run()
+            body["metadata"]["ownerReferences"] = [{**owner, "name": name or body["metadata"]["name"]}]
+            yield creation(caller, f"a Run of Job {name or 'of its name'}", told, body)
     for namespace, type_ in itertools.product((None, "elsewhere"), ("Task", "Proposed")):
         yield creation(caller, f"a Run, {type_}, integration {namespace}", expected, run(namespace, type_))
     # The requester's name is written over; that of who stopped it is not there yet.
@@ -297,10 +309,44 @@ def integrations(caller: Caller) -> Iterator[Case]:
     yield treatment(caller, "an AwsIntegration: delete it", None, integration(), "DELETE", {})
 
 
+# --- Jobs that are executed as Runs.
+
+
+def job(managed_by: str = "aws.spacelift.io/run", **annotations: str) -> Object:
+    words = {f"aws.spacelift.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "x"}]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": f"job-{next(_numbers)}", "annotations": words},
+        "spec": {"managedBy": managed_by, "suspend": True, "template": {"spec": pod}},
+    }
+
+
+def jobs_created(caller: Caller) -> Iterator[Case]:
+    expected = None if caller.kind == "administrator" else NO_JOB
+    for reference, type_ in itertools.product(("prod", "elsewhere/prod"), ("Task", "Proposed")):
+        yield creation(caller, f"a Job, {type_}, {reference}", expected, job(integration=reference, type=type_))
+    # The API server writes the creator's name over it.
+    yield creation(caller, "a Job, another's", expected, job(integration="prod", requested_by="somebody"))
+    yield creation(caller, "a Job without an integration", None, job())
+    yield creation(caller, "a Job of another controller", None, job("example.com/x", integration="prod"))
+
+
+def jobs_changed(caller: Caller) -> Iterator[Case]:
+    for key in ("integration", "type", "requested-by"):
+        change = {"metadata": {"annotations": {f"aws.spacelift.io/{key}": "other"}}}
+        yield treatment(caller, f"a Job: {key}", FIXED, job(integration="prod"), "PATCH", change)
+    elsewhere = job("example.com/x")
+    note = {"metadata": {"annotations": {"aws.spacelift.io/integration": "prod"}}}
+    yield treatment(caller, "another's Job: integration", None, elsewhere, "PATCH", note)
+    yield treatment(caller, "a Job: resume it", None, job(integration="prod"), "PATCH", {"spec": {"suspend": False}})
+
+
 ROWS = (
     *(secrets_created, secrets_changed, secrets_deleted),
     *(pods_created, pods_changed),
-    *(runs_created, runs_treated, integrations),
+    *(runs_created, runs_treated, integrations, jobs_created, jobs_changed),
 )
 
 
@@ -406,6 +452,7 @@ def table(_stage: Stage, request: pytest.FixtureRequest) -> Iterator[Table]:
     for row in cases.values():
         prepare(_stage, row)
     request.getfixturevalue("all_policies")
+    _stage.controller.install(JOBS)
     kubectl, verbs = _stage.cluster.kubectl, "get,list,watch,create,update,patch,delete,deletecollection"
     rule = {"apiGroups": ["*"], "resources": ["*"], "verbs": verbs.split(",")}
     role: Object = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": GROUP}}
@@ -417,6 +464,7 @@ def table(_stage: Stage, request: pytest.FixtureRequest) -> Iterator[Table]:
     bind_all(_stage, table)
     yield table
     clear_up(_stage, list(namespaces.values()))
+    forget_jobs(_stage)
 
 
 @pytest.mark.parametrize("row", [row.__name__ for row in ROWS])

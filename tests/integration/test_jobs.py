@@ -12,12 +12,10 @@ from sandbox.process import wait_until
 from sandbox.stage import Stage
 from sandbox.worker import Worker, tenant
 
-from .conftest import SETTINGS, hands
+from .conftest import JOBS, SETTINGS, forget_jobs, hands
 
-ON = {"jobs": {"enabled": True}}
 INTEGRATION = "aws.spacelift.io/integration"
 FOREVER = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
-POLICIES = ("spacelift-aws-jobs", "spacelift-aws-executor-runs")
 
 
 def job_of(
@@ -119,15 +117,14 @@ def older(_stage: Stage) -> tuple[str, str]:
 def _on(_stage: Stage, older: tuple[str, str]) -> Iterator[None]:
     """The feature, switched on for this module's tests."""
     controller = _stage.controller
-    controller.install(ON)
+    controller.install(JOBS)
     controller.environment["SPACELIFT_AWS_JOBS"] = "true"
     controller.stop()
     controller.start()
     yield
     controller.stop()
     del controller.environment["SPACELIFT_AWS_JOBS"]
-    _stage.cluster.kubectl("delete", "validatingadmissionpolicybinding", *POLICIES)
-    controller.install()
+    forget_jobs(_stage)
     controller.start()
 
 
@@ -152,6 +149,8 @@ def test_a_job_runs_with_credentials_and_completes(jobs: Jobs) -> None:
     assert status["startTime"] <= status["completionTime"]
     assert condition(job, "SuccessCriteriaMet")["status"] == "True"
     assert run["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
+    requester = "aws.spacelift.io/requested-by"
+    assert run["metadata"]["annotations"][requester] == job["metadata"]["annotations"][requester]
     assert jobs.stage.objects.list("Secret", jobs.namespace) == []
     assert jobs.pods_made("whoami") == 1
     assert "1/1" in kubectl("get", where, "jobs").stdout

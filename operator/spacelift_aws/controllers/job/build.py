@@ -14,6 +14,7 @@ from spacelift_aws.controllers.job.view import (
     integration_of,
 )
 from spacelift_aws.kube.resources import JOBS, RUNS
+from spacelift_aws.names import ANNOTATION_REQUESTED_BY
 
 _PASSED_ON = {TYPE: "type", STACK: "stack", DELIVERY: "delivery", WORKER_POOL: "workerPool"}
 
@@ -31,6 +32,7 @@ def build_run(job: Job) -> dict[str, Any]:
             "name": job.name,
             "namespace": job.namespace,
             "ownerReferences": [_owner(job)],
+            "annotations": {key: job.annotations[key] for key in (ANNOTATION_REQUESTED_BY,) if key in job.annotations},
         },
         "spec": {
             "integrationRef": _reference(job),

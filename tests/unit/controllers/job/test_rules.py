@@ -58,6 +58,13 @@ def test_the_run_of_a_job(kit: Any) -> None:
     assert set(run["spec"]) == {"integrationRef", "template"}
 
 
+def test_the_run_bears_the_name_of_who_created_the_job(kit: Any) -> None:
+    requester = {"aws.spacelift.io/requested-by": "anna"}
+    run = build_run(kit.job(annotations={INTEGRATION: "prod", **requester, "note": "x"}))
+    assert run["metadata"]["annotations"] == requester
+    assert build_run(kit.job())["metadata"]["annotations"] == {}
+
+
 def test_the_annotations_become_fields(kit: Any) -> None:
     words = {
         INTEGRATION: "platform/prod",
