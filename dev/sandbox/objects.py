@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,24 @@ class Objects:
         """Delete an object; `options` are those of `DeleteOptions`."""
         self._call("DELETE", f"{self._path(kind, namespace)}/{name}", options)
 
+    def version(self, kind: str, namespace: str) -> str:
+        """The version of what is there now: from it `history` goes on."""
+        return str(self._call("GET", f"{self._path(kind, namespace)}?limit=1")["metadata"]["resourceVersion"])
+
+    def history(self, kind: str, namespace: str, version: str, *, seconds: int) -> Generator[tuple[str, Object]]:
+        """What became of a kind's objects since a version, as a watch tells it, for so long: its words and the objects.
+
+        So what is over can be seen as well, however late somebody looks.
+        """
+        path = f"{self._path(kind, namespace)}?watch=true&resourceVersion={version}&timeoutSeconds={seconds}"
+        answer = self._send("GET", path, None, preload_content=False)
+        try:
+            for line in answer:
+                event = json.loads(line)
+                yield event["type"], event["object"]
+        finally:
+            answer.close()
+
     def wait(
         self,
         kind: str,
@@ -110,6 +128,14 @@ class Objects:
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """Send a request to a path of the API; a refusal is an answer too."""
+        answer = self._send(method, path, body)
+        try:
+            content: Object = json.loads(answer.data)
+        except ValueError:
+            content = {"message": answer.data.decode(errors="replace")}
+        return Answer(answer.status, content, tuple(answer.headers.getlist("Warning")))
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None, **how: Any) -> Any:
         headers = urllib3.HTTPHeaderDict({"Accept": "application/json", "Content-Type": "application/json"})
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
@@ -120,14 +146,9 @@ class Objects:
         token = self._api.configuration.get_api_key_with_prefix("BearerToken")
         if token:
             headers["Authorization"] = token
-        answer = self._api.rest_client.pool_manager.request(
-            method, self._server + path, body=json.dumps(body) if body is not None else None, headers=headers
+        return self._api.rest_client.pool_manager.request(
+            method, self._server + path, body=json.dumps(body) if body is not None else None, headers=headers, **how
         )
-        try:
-            content: Object = json.loads(answer.data)
-        except ValueError:
-            content = {"message": answer.data.decode(errors="replace")}
-        return Answer(answer.status, content, tuple(answer.headers.getlist("Warning")))
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Object:
         answer = self.request(method, path, body)

@@ -34,9 +34,9 @@ ELSEWHERE = """\
 An emulated AWS and the operator are started on this machine, for the cluster of the kubeconfig's context. \
 What is made in the cluster is removed at the end."""
 
-PATIENCE_ON_OWN_NODE = 30.0
-PATIENCE_ELSEWHERE = 180.0
-"""Seconds; a node of another cluster has an image to pull."""
+PATIENCE_ON_OWN_NODE = 120.0
+PATIENCE_ELSEWHERE = 240.0
+"""Seconds, which only what never comes takes; a node of another cluster has an image to pull."""
 
 
 def demo(*, keep: bool = False) -> int:
@@ -66,7 +66,7 @@ def tell(voice: Narrator, scene: Scene) -> str:
                 voice.tell(beat)
                 if isinstance(beat, Check) and not beat.passed:
                     return "what follows relies on what was not seen."
-        except (KubectlError, ProcessError, RefusedError) as error:
+        except (KubectlError, ProcessError, RefusedError, TimeoutError) as error:
             return str(error)
     return ""
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,27 @@ class Scene:
     def ask(self, *arguments: str, given: str = "", check: bool = False) -> subprocess.CompletedProcess[str]:
         """Run kubectl silently."""
         return self.stage.cluster.kubectl(*arguments, input=given or None, check=check)
+
+    def ask_until(
+        self, *arguments: str, wanted: Callable[[subprocess.CompletedProcess[str]], bool]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl silently, again and again until it answers as wanted or patience is at its end; the last answer.
+
+        What was just made acts a moment later: RBAC, policies, a log.
+        """
+        deadline = time.monotonic() + self.patience
+        while not wanted(answer := self.ask(*arguments)) and time.monotonic() < deadline:
+            time.sleep(0.25)
+        return answer
+
+    def secret_since(self, version: str, name: str) -> Object | None:
+        """A Secret of that name as it was made, also where it is gone already; None if none was made."""
+        history = self.stage.objects.history("Secret", self.namespace, version, seconds=5)
+        with contextlib.closing(history):
+            return next(
+                (body for word, body in history if word == "ADDED" and body.get("metadata", {}).get("name") == name),
+                None,
+            )
 
     def until(self, kind: str, name: str, wanted: Callable[[Object | None], object]) -> Object | None:
         """An object as soon as it is as wanted, or as it is when patience is at its end."""

@@ -1,6 +1,5 @@
 """The other side of the story: a tenant whose worker pool acts under an identity of its own, in another AWS account."""
 
-import contextlib
 from collections.abc import Iterator
 
 from sandbox.audit import AuditEvent
@@ -8,8 +7,7 @@ from sandbox.demo import resources
 from sandbox.demo.beats import Beat, Chapter, Check, Command, Output, Prose
 from sandbox.demo.scene import Scene
 from sandbox.demo.sights import CONTROLLER, ended, nothing_left, phase_of
-from sandbox.objects import condition
-from sandbox.process import wait_until
+from sandbox.objects import Object, condition
 from sandbox.stage import INSTALLATION
 from sandbox.worker import SERVICE_ACCOUNT, TENANT, Tenant, Worker, tenant
 
@@ -36,15 +34,8 @@ def _a_namespace(there: Scene) -> Iterator[Beat]:
     )
     yield from there.kubectl("get", "namespace", there.namespace, f"--label-columns={LABEL}")
     attempt = ("create", "secret", "generic", "mine", *there.here, "--dry-run=server", f"--as={CONTROLLER}")
-
-    def refused() -> bool:
-        return "for workers only" in there.ask(*attempt).stderr
-
-    # A policy that was just made acts a moment later.
-    with contextlib.suppress(TimeoutError):
-        wait_until(refused, timeout=there.patience, what="the policy", interval=0.25)
+    answer = there.ask_until(*attempt, wanted=lambda answer: "for workers only" in answer.stderr)
     yield Command(("kubectl", *attempt))
-    answer = there.ask(*attempt)
     yield Check(
         "The controller's account can create no Secret here",
         (answer.stderr or answer.stdout).strip(),
@@ -86,15 +77,16 @@ def _a_pool(there: Scene, who: Tenant) -> Iterator[Beat]:
         f"{account}, {who.identity.arn}",
         worker.process.exit_code() is None,
     )
-    body = there.until("AwsIntegration", "prod", lambda body: bool(_entries(body)))
+    wanted = (POOL, "Verified", who.identity.arn)
+    body = there.until("AwsIntegration", "prod", lambda body: wanted in _verdicts(body))
     arguments = ("get", "awsintegration", "prod", *there.here, "-o", "jsonpath={.status.workers}")
     yield Command(("kubectl", *arguments))
     yield Output(there.ask(*arguments).stdout)
-    seen = [(entry["pool"], entry["reason"], entry.get("principal")) for entry in _entries(body)]
+    seen = _verdicts(body)
     yield Check(
         "The pool reports what it verified itself, under its own name",
         ", ".join(f"pool {pool}: {reason} as {principal}" for pool, reason, principal in seen) or "no pool reports",
-        seen == [(POOL, "Verified", who.identity.arn)],
+        seen == [wanted],
     )
 
 
@@ -136,7 +128,7 @@ def touching(entries: list[AuditEvent], child: str) -> list[AuditEvent]:
     return [event for event in entries if event.resource in ("secrets", "pods") and event.name == child]
 
 
-def _entries(body: object) -> list[dict[str, str]]:
-    status = body.get("status", {}) if isinstance(body, dict) else {}
-    entries: list[dict[str, str]] = status.get("workers", [])
-    return entries
+def _verdicts(body: Object | None) -> list[tuple[str, str, str | None]]:
+    """What each pool found: its name, the reason, under which identity."""
+    entries = (body or {}).get("status", {}).get("workers", [])
+    return [(entry["pool"], entry["reason"], entry.get("principal")) for entry in entries]
