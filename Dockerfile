@@ -29,7 +29,7 @@ RUN --mount=type=secret,id=registry --mount=type=secret,id=ca \
     if [ -e /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi; \
     cd /src && UV_PROJECT_ENVIRONMENT=/opt/spacelift-aws UV_PYTHON=/usr/bin/python3 UV_NO_CACHE=1 \
     /build/tools/bin/uv sync --quiet --locked --no-dev --no-install-workspace --link-mode=copy
-COPY README.md /src/
+COPY README.md LICENSE /src/
 COPY operator/spacelift_aws /src/operator/spacelift_aws
 COPY image/trim.sh /build/
 RUN --mount=type=secret,id=registry --mount=type=secret,id=ca \

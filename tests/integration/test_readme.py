@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sandbox import charts
 from sandbox.stage import Stage
@@ -19,6 +20,10 @@ def examples(page: str) -> list[str]:
 
 
 EXAMPLES = examples(README)
+_CHART = yaml.safe_load((charts.OPERATOR / "Chart.yaml").read_text())
+ON_ARTIFACT_HUB = [
+    yaml.safe_dump(body) for body in yaml.safe_load(_CHART["annotations"]["artifacthub.io/crdsExamples"])
+]
 ELSEWHERE = [example for page in sorted((ROOT / "docs").glob("*.md")) for example in examples(page.read_text())]
 
 
@@ -31,7 +36,7 @@ def test_it_has_an_example_of_each_kind() -> None:
     ]
 
 
-@pytest.mark.parametrize("example", EXAMPLES + ELSEWHERE)
+@pytest.mark.parametrize("example", EXAMPLES + ELSEWHERE + ON_ARTIFACT_HUB)
 def test_the_examples_can_be_applied(stage: Stage, namespace: str, example: str) -> None:
     example = re.sub(r"^(\s+namespace:) payments$", rf"\1 {namespace}", example, flags=re.MULTILINE)
     # `create`, because `apply` has no use for the name that `generateName` leaves to the server.

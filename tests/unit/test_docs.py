@@ -12,7 +12,11 @@ import yaml
 from spacelift_aws.controllers.awsintegration.question import PROBE_PREFIX
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "charts").glob("*/README.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "charts").glob("*/README.md")),
+]
 
 
 def blocks(page: Path, language: str) -> list[str]:

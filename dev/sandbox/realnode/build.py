@@ -37,6 +37,7 @@ _OPERATOR_INPUTS = (
     "Dockerfile",
     ".dockerignore",
     "README.md",
+    "LICENSE",
     "pyproject.toml",
     "uv.lock",
     "cli/pyproject.toml",
