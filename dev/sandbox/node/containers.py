@@ -29,8 +29,8 @@ class Launch:
     env: Mapping[str, str] = field(repr=False)
     cwd: Path
     log: Path
-    mounts: Sequence[tuple[str, str]] = ()
-    """Folders and the places where the container sees them."""
+    mounts: Sequence[tuple[str, str, bool]] = ()
+    """Folders, the places where the container sees them, and whether it can write there."""
 
 
 class Container:

@@ -10,7 +10,7 @@ Requests and reports are JSON, one a line; `{"folder": PATH}` comes first and un
     {"do": "start", "id", "argv", "env", "cwd", "log", "mounts"}  ->  {"id", "started": true} or {"id", "failed": text}
     {"do": "signal", "id", "signal": int}               ->  nothing; goes to the process group
     (unasked, once, after "started")                        {"id", "exited": code}, negative: the signal that ended it
-`mounts` are pairs of a folder and the place below SECRETS where this container alone sees it, read-only; only root can.
+`mounts` are a folder, the place below /run where this container alone sees it, and whether it can write; only root can.
 Environments may hold secrets: they travel in the pipe only and are never shown. Only the standard library is used
 (`python -I -S`).
 """
@@ -159,7 +159,7 @@ def _executable(command: str, search: str, cwd: str) -> str:
     return found
 
 
-def _become_container(mounts: list[list[str]]) -> None:
+def _become_container(mounts: list[tuple[str, str, bool]]) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if not mounts:
         return
@@ -168,10 +168,11 @@ def _become_container(mounts: list[list[str]]) -> None:
     Path(SECRETS).mkdir(exist_ok=True)
     # Over it, so that the machine's own folder stays as it is.
     _mount("none", SECRETS, "tmpfs", 0)
-    for source, place in mounts:
+    for source, place, writable in mounts:
         Path(place).mkdir(parents=True, exist_ok=True)
         _mount(source, place, None, _MS_BIND)
-        _mount("none", place, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+        if not writable:
+            _mount("none", place, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
 
 
 def _mount(source: str, place: str, kind: str | None, flags: int) -> None:

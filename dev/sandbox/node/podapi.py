@@ -102,9 +102,9 @@ class PodApi:
                 return None
             raise
         data: Mapping[str, str] = found.get("data") or {}
-        if kind == "configmap":
-            return data
-        return {key: base64.b64decode(value).decode(errors="surrogateescape") for key, value in data.items()}
+        encoded = data if kind == "secret" else found.get("binaryData") or {}
+        decoded = {key: base64.b64decode(value).decode(errors="surrogateescape") for key, value in encoded.items()}
+        return decoded if kind == "secret" else {**data, **decoded}
 
     async def _until_heard(self, what: str, call: Callable[[], Awaitable[T]]) -> T | None:
         """The answer, or None if the pod is not there or the call is refused for good.

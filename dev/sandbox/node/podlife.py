@@ -55,7 +55,12 @@ class PodLife:
         self._spec: Mapping[str, Any] = pod["spec"]
         self._around = around
         self._api = PodApi(around.api, pod, around.place.node_name)
-        self._volumes = Volumes(self._spec, self.folder / "volumes", partial(self._api.source, "secret"))
+        self._volumes = Volumes(
+            self._spec,
+            self.folder / "volumes",
+            partial(self._api.source, "secret"),
+            partial(self._api.source, "configmap"),
+        )
         kinds = [
             (one, "sidecar" if one.get("restartPolicy") == "Always" else "init")
             for one in self._spec.get("initContainers", [])

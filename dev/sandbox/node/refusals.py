@@ -84,8 +84,9 @@ _SECURITY = frozenset(
 _SOURCES = frozenset({"fieldRef", "secretKeyRef", "configMapKeyRef"})
 _TOKEN_VOLUME = "kube-api-access-"
 _SECRET_VOLUME = frozenset({"secretName", "optional", "defaultMode"})
+_CONFIG_VOLUME = frozenset({"name", "items", "defaultMode"})
 _MOUNT = frozenset({"name", "mountPath", "readOnly"})
-_MOUNTABLE = "/var/run/secrets/"
+_MOUNTABLE = ("/var/run/secrets/", "/run/workspace")
 
 
 def refusal(pod: Mapping[str, Any]) -> str | None:
@@ -102,8 +103,12 @@ def _refusals(spec: Mapping[str, Any]) -> Iterator[str]:
         place = f"spec.volumes[{i}] ({volume['name']})"
         if "secret" in volume:
             yield from _unknown(f"{place}.secret", volume["secret"], _SECRET_VOLUME)
+        elif "configMap" in volume:
+            yield from _unknown(f"{place}.configMap", volume["configMap"], _CONFIG_VOLUME)
+        elif "emptyDir" in volume:
+            yield from _unknown(f"{place}.emptyDir", volume["emptyDir"], frozenset({"sizeLimit"}))
         elif "projected" not in volume or not volume["name"].startswith(_TOKEN_VOLUME):
-            yield f"{place}: a local process can be given no volume but a Secret"
+            yield f"{place}: a local process can be given no volume but a Secret, a ConfigMap and an empty folder"
     for group in ("initContainers", "containers"):
         for i, container in enumerate(spec.get(group) or []):
             yield from _container(f"spec.{group}[{i}]", container, sidecar_allowed=group == "initContainers")
@@ -122,7 +127,7 @@ def _container(place: str, container: Mapping[str, Any], *, sidecar_allowed: boo
     for i, mount in enumerate(container.get("volumeMounts") or []):
         yield from _unknown(f"{place}.volumeMounts[{i}]", mount, _MOUNT)
         if not mount["mountPath"].startswith(_MOUNTABLE):
-            yield f"{place}.volumeMounts[{i}] ({mount['mountPath']}): this node mounts below {_MOUNTABLE} only"
+            yield f"{place}.volumeMounts[{i}] ({mount['mountPath']}): this node mounts below {_MOUNTABLE[0]} only"
     for i, variable in enumerate(container.get("env") or []):
         yield from _unknown(f"{place}.env[{i}].valueFrom", variable.get("valueFrom") or {}, _SOURCES)
 

@@ -1,4 +1,4 @@
-"""Secrets as files in containers, with what matters of the kubelet's behaviour.
+"""Secrets as files in containers, with what matters of the kubelet's behaviour; ConfigMaps and empty folders simpler.
 
 A volume is written as the kubelet's AtomicWriter does: every version into a folder of its own, to which `..data` is a
 link that is swapped by a rename. A reader sees one version or the next, never a mixture. A pod starts only when all its
@@ -29,16 +29,20 @@ Read = Callable[[str], Awaitable[Mapping[str, str] | None]]
 
 
 class Volumes:
-    """The Secret volumes of one pod, in a folder of the pod's own."""
+    """The volumes of one pod, in a folder of the pod's own."""
 
-    def __init__(self, spec: Mapping[str, Any], folder: Path, read: Read) -> None:
-        self._secrets = {one["name"]: one["secret"] for one in spec.get("volumes") or () if "secret" in one}
+    def __init__(self, spec: Mapping[str, Any], folder: Path, read: Read, read_config: Read) -> None:
+        volumes = spec.get("volumes") or ()
+        self._secrets = {one["name"]: one["secret"] for one in volumes if "secret" in one}
+        self._config = {one["name"]: one["configMap"] for one in volumes if "configMap" in one}
+        self._empty = {one["name"] for one in volumes if "emptyDir" in one}
         self._folder = folder
         self._read = read
+        self._read_config = read_config
 
     async def bring(self) -> bool:
-        """Write what the Secrets hold now; False where one is missing that has to be there."""
-        complete = True
+        """Write what Secrets and ConfigMaps hold now; False where one is missing that has to be there."""
+        complete = await self._bring_config()
         for name, source in self._secrets.items():
             try:
                 content = await self._read(source["secretName"])
@@ -53,17 +57,47 @@ class Volumes:
                 publish(self._folder / name, content, source.get("defaultMode", _READABLE))
         return complete
 
+    async def _bring_config(self) -> bool:
+        """Once: what changes in a ConfigMap later is not brought."""
+        for name in self._empty:
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+        for name, source in self._config.items():
+            if (self._folder / name).exists():
+                continue
+            try:
+                content = await self._read_config(source["name"])
+            except (ApiError, *UNREACHABLE) as error:
+                log.info("volume %s: %s", name, error)
+                content = None
+            if content is None:
+                return False
+            place(self._folder / name, content, source)
+        return True
+
     async def keep(self) -> None:
         """Bring what changes, until cancelled."""
         while self._secrets:
             await asyncio.sleep(SYNC_EVERY)
             await self.bring()
 
-    def mounts(self, container: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Folder and place of each that a container mounts."""
+    def mounts(self, container: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+        """Of each that a container mounts: the folder, the place, and whether it can write there."""
         for mount in container.get("volumeMounts") or ():
-            if mount["name"] in self._secrets:
-                yield str(self._folder / mount["name"]), mount["mountPath"]
+            name = mount["name"]
+            if name in self._secrets or name in self._config or name in self._empty:
+                yield str(self._folder / name), mount["mountPath"], name in self._empty and not mount.get("readOnly")
+
+
+def place(folder: Path, content: Mapping[str, str], source: Mapping[str, Any]) -> None:
+    """Write a ConfigMap's keys as files, or those of them that the volume's items name, under the items' paths."""
+    mode = source.get("defaultMode", _READABLE)
+    items = source.get("items") or [{"key": key, "path": key} for key in content]
+    folder.mkdir(parents=True)
+    for item in items:
+        file = folder / item["path"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content[item["key"]].encode(errors="surrogateescape"))
+        file.chmod(item.get("mode", mode))
 
 
 def publish(folder: Path, content: Mapping[str, str], mode: int) -> None:

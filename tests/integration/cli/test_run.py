@@ -156,3 +156,26 @@ def test_timeout_leaves_the_run_alone(stage: Stage, plugin: Plugin, ready: str) 
     assert not spec(stage, ready, "t").get("stop")
     assert plugin.run("stop", "-n", ready, "t").returncode == 0
     assert plugin.run("wait", "-n", ready, "t", "--timeout", "60").returncode != 0
+
+
+def test_the_working_directory_comes_along(stage: Stage, plugin: Plugin, ready: str, tmp_path: Path) -> None:
+    folder = tmp_path / "stack"
+    (folder / "modules" / "x").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("left out")
+    (folder / "modules" / "x" / "run.sh").write_text("#!/bin/sh\ncat ../../binary | wc -c\npwd\n")
+    (folder / "modules" / "x" / "run.sh").chmod(0o755)
+    (folder / "binary").write_bytes(bytes(range(256)) * 100)
+    script = "ls -A; touch new && cd modules/x && ./run.sh"
+    options = ("--dir", str(folder), "--name", "along")
+    done = plugin.run("run", "-n", ready, "-i", "prod", "--image", "x", *options, "--", "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["binary", "modules", "25600", "/run/workspace/modules/x"]
+    held = stage.objects.list("ConfigMap", ready)
+    assert [one["metadata"]["ownerReferences"][0]["name"] for one in held if "ownerReferences" in one["metadata"]] == [
+        "along"
+    ]
+    (folder / "large").write_bytes(os.urandom(900_000))
+    refused = plugin.run("run", "-n", ready, "-i", "prod", "--image", "x", "--dir", str(folder), "--", "ls")
+    assert refused.returncode == 125
+    assert "large (900,000 bytes)" in refused.stderr

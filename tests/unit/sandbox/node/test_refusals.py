@@ -66,7 +66,7 @@ def test_pod_fields_are_refused_by_name(field: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "volume",
     [
-        {"name": "data", "emptyDir": {}},
+        {"name": "data", "emptyDir": {"medium": "Memory"}},
         {"name": "data", "secret": {"secretName": "s", "items": [{"key": "a", "path": "b"}]}},
         {"name": "data", "hostPath": {"path": "/"}},
         {"name": "data", "projected": {}},

@@ -54,7 +54,7 @@ class Secrets:
 
 async def test_a_secret_has_to_be_there_first_and_may_be_missing_later(tmp_path: Path) -> None:
     secrets = Secrets()
-    volumes = Volumes(SPEC, tmp_path, secrets.read)
+    volumes = Volumes(SPEC, tmp_path, secrets.read, secrets.read)
     assert not await volumes.bring()
     secrets.held["s"] = {"a": "1"}
     assert await volumes.bring()
@@ -64,7 +64,21 @@ async def test_a_secret_has_to_be_there_first_and_may_be_missing_later(tmp_path:
 
 
 async def test_only_what_a_container_mounts_is_mounted(tmp_path: Path) -> None:
-    volumes = Volumes(SPEC, tmp_path, Secrets().read)
-    container: dict[str, Any] = {"volumeMounts": [{"name": "v", "mountPath": "/x"}, {"name": "w", "mountPath": "/y"}]}
-    assert list(volumes.mounts(container)) == [(str(tmp_path / "v"), "/x")]
+    volumes = Volumes(SPEC, tmp_path, Secrets().read, Secrets().read)
+    container: dict[str, Any] = {"volumeMounts": [{"name": "v", "mountPath": "/x"}, {"name": "t", "mountPath": "/y"}]}
+    assert list(volumes.mounts(container)) == [(str(tmp_path / "v"), "/x", False)]
     assert list(volumes.mounts({})) == []
+
+
+async def test_a_config_map_comes_once_under_the_paths_of_its_items(tmp_path: Path) -> None:
+    held = Secrets()
+    items = [{"key": "f0", "path": "dir/a/b", "mode": 0o755}]
+    spec = {"volumes": [{"name": "c", "configMap": {"name": "m", "items": items}}, {"name": "e", "emptyDir": {}}]}
+    volumes = Volumes(spec, tmp_path, Secrets().read, held.read)
+    assert not await volumes.bring()
+    held.held["m"] = {"f0": "1", "f1": "left out"}
+    assert await volumes.bring()
+    file = tmp_path / "c" / "dir" / "a" / "b"
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("1", 0o755)
+    mounts = [{"name": name, "mountPath": f"/run/{name}"} for name in ("c", "e")]
+    assert [writable for _, _, writable in volumes.mounts({"volumeMounts": mounts})] == [False, True]
