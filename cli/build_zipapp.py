@@ -138,7 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("dist"), help="where (%(default)s)")
     parser.add_argument("--uv", default="uv", help="the uv to use (%(default)s)")
     options = parser.parse_args(arguments)
-    file = build(options.folder, (options.uv,))
+    uv = str(Path(options.uv).resolve()) if Path(options.uv).exists() else options.uv
+    file = build(options.folder, (uv,))
     print(f"{file}: {file.stat().st_size:,} bytes")
     return 0
 

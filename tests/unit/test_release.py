@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+import spacelift_aws_cli as plugin
+
 ROOT = Path(__file__).parents[2]
 VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 CHARTS = sorted((ROOT / "charts").glob("*/Chart.yaml"))
@@ -18,6 +20,11 @@ MAY_WRITE = {
     "release": {"contents"},
 }
 """By job: what its token may write."""
+
+
+def test_the_plugin_has_the_programs_version() -> None:
+    assert tomllib.loads((ROOT / "cli" / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert plugin.VERSION == VERSION
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda path: path.parent.name)
