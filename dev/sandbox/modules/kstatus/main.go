@@ -22,10 +22,15 @@ func main() {
 
 func judge(objects *json.Decoder) error {
 	for {
-		var object unstructured.Unstructured
-		if err := objects.Decode(&object.Object); errors.Is(err, io.EOF) {
+		var raw json.RawMessage
+		if err := objects.Decode(&raw); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
+			return err
+		}
+		// Its own decoder knows integers; the standard library's would make floats of them.
+		var object unstructured.Unstructured
+		if err := object.UnmarshalJSON(raw); err != nil {
 			return err
 		}
 		result, err := status.Compute(&object)
