@@ -4,7 +4,7 @@ import json
 import shutil
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +35,16 @@ class Prometheus:
     """A Prometheus that scrapes some addresses every second."""
 
     def __init__(
-        self, supervisor: Supervisor, program: Path, targets: Mapping[str, str], rules: Path, port: int
+        self, supervisor: Supervisor, program: Path, scrapes: Sequence[Mapping[str, Any]], rules: Path, port: int
     ) -> None:
-        """`targets`: an address by its job."""
+        """`scrapes` and `rules` as in Prometheus' own configuration."""
         self.address = f"http://127.0.0.1:{port}"
         folder = supervisor.folder / "prometheus"
         folder.mkdir()
-        scrapes = [
-            {"job_name": job, "honor_labels": True, "static_configs": [{"targets": [address]}]}
-            for job, address in targets.items()
-        ]
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)],
-            "scrape_configs": scrapes,
+            "scrape_configs": list(scrapes),
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self.process: Process = supervisor.start(
