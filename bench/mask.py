@@ -12,6 +12,7 @@ Everything shares the machine's cores: the command, the helper, the reader.
 
 import argparse
 import os
+import select
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,8 @@ KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 TOKEN = "IQoJb3JpZ2luX2VjEHUaCXVzLWVhc3QtMSJHMEUCIQDq+Ky3/bz5JHZDzJn0Lw7xWvPpZ1mBqE3YtYb6dVhcPQIgE7rAqvHNh+t8vX==" * 4
 ENVIRONMENT = {**os.environ, "AWS_SECRET_ACCESS_KEY": KEY, "AWS_SESSION_TOKEN": TOKEN, "AWS_SECURITY_TOKEN": TOKEN}
 BLOCK = 1 << 16
+SILENT = 10.0
+"""Seconds without output, or for one start, after which a command hangs."""
 
 _LINES = "".join(
     f"2026-11-25T02:{i % 60:02}:22.{i:03}Z [INFO] aws_instance.web[{i}]: Still creating... [id=i-{i:017x}, 10s]\n"
@@ -60,13 +63,21 @@ def main() -> int:
             block = Path(folder) / name
             block.write_bytes((text * (BLOCK // len(text) + 1)).encode()[:BLOCK])
             writer = [sys.executable, "-c", _WRITER, str(block), str(arguments.megabytes * 10**6 // BLOCK)]
-            pairs = [(_rate(masked + writer), _rate(writer)) for _ in range(arguments.rounds)]
+            pairs = []
+            for number in range(arguments.rounds):
+                _say(f"{name}, round {number + 1} of {arguments.rounds}")
+                pairs.append((_rate(masked + writer), _rate(writer)))
             with_it, without = (statistics.median(side) for side in zip(*pairs, strict=True))
             print(f"  {name:<7} {with_it:6.0f} MB/s with the helper, {without:6.0f} MB/s without", flush=True)
+    _say(f"starts, {arguments.starts} of each kind")
     pairs = [(_start([*masked, "true"]), _start(["true"])) for _ in range(arguments.starts)]
     with_it, without = (statistics.median(side) * 1000 for side in zip(*pairs, strict=True))
     print(f"  start   {with_it:6.2f} ms with the helper, {without:6.2f} ms without (median of {arguments.starts})")
     return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _rate(command: Sequence[str]) -> float:
@@ -75,8 +86,12 @@ def _rate(command: Sequence[str]) -> float:
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         buffer = bytearray(BLOCK)
-        while process.stdout.raw.readinto(buffer):  # type: ignore[attr-defined]  # a BufferedReader has it
-            pass
+        while True:
+            if not select.select([process.stdout], [], [], SILENT)[0]:
+                process.kill()
+                raise SystemExit(f"{command[0]} has written nothing for {SILENT:g} s")
+            if not process.stdout.raw.readinto(buffer):  # type: ignore[attr-defined]  # a BufferedReader has it
+                break
     if process.returncode != 0:
         raise SystemExit(f"{command[0]} ended with {process.returncode}")
     return int(command[-1]) * BLOCK / 1e6 / (time.perf_counter() - began)
@@ -84,7 +99,7 @@ def _rate(command: Sequence[str]) -> float:
 
 def _start(command: Sequence[str]) -> float:
     began = time.perf_counter()
-    subprocess.run(command, env=ENVIRONMENT, check=True)
+    subprocess.run(command, env=ENVIRONMENT, check=True, timeout=SILENT)
     return time.perf_counter() - began
 
 

@@ -10,6 +10,7 @@ container runtime puts in front of it; the images are on the node. Needs root (`
 import argparse
 import os
 import statistics
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -38,6 +39,7 @@ def main() -> int:
         for number in range(arguments.pods + 1):
             for kind, image in (("with the helper", operator.reference), ("without", None)):
                 seconds = _start(objects, cluster, 2 * number + (image is None), image)
+                print(f"pod {number} of {arguments.pods}, {kind}: {seconds:.2f} s", file=sys.stderr, flush=True)
                 if number:  # the first of each warms the caches
                     found[kind].append(seconds)
     print(f"{os.cpu_count()} cores, {arguments.pods} pods of each kind: minimum, median, maximum")
@@ -54,12 +56,17 @@ def _start(objects: Objects, cluster: controlplane.ControlPlane, number: int, he
     objects.create(pod)
     objects.wait("Pod", "default", name, _ended, timeout=60)
     said = cluster.kubectl("logs", name, "--container=main", "--timestamps").stdout.split()
+    if not said:
+        raise RuntimeError(f"pod {name} has ended without a line in its log")
     objects.delete("Pod", "default", name, gracePeriodSeconds=0)
     return datetime.fromisoformat(said[0]).timestamp() - began
 
 
 def _ended(pod: Object | None) -> bool:
-    return (pod or {}).get("status", {}).get("phase") == "Succeeded"
+    status = (pod or {}).get("status", {})
+    if status.get("phase") == "Failed":
+        raise RuntimeError(f"the node has failed a pod: {status}")
+    return bool(status.get("phase") == "Succeeded")
 
 
 def _pod(number: int, helper_image: str | None) -> dict[str, Any]:

@@ -27,10 +27,13 @@ from sandbox.controlplane import ControlPlane
 from sandbox.node.apiserver import ApiServer, read_kubeconfig
 from sandbox.realnode import images
 from spacelift_aws.aws.sts import Credentials
-from spacelift_aws.controllers.run.delivery import file as file_delivery
+from spacelift_aws.controllers.run.delivery.file import MOUNT_PATH, FileDelivery
 
 NAMESPACE = "/api/v1/namespaces/default"
 LONGEST_WAIT = 300.0
+SAY_EVERY = 10.0
+ENDS_WITHIN = 30.0
+"""Seconds. A kubelet takes its time until a pod sees a Secret, but none to end a loop."""
 
 # The shell's own `read` starts no process: thousands of reads a second. Of a line that is not whole it fails.
 READER = f"""
@@ -41,8 +44,8 @@ while :; do
   burst=$((burst+1))
   if [ $burst = 20 ]; then sleep 0.05; burst=0; fi
   line=
-  if [ ! -e {file_delivery.MOUNT_PATH}/credentials.json ]; then missing=$((missing+1)); fi
-  read -r line 2>/dev/null < {file_delivery.MOUNT_PATH}/credentials.json
+  if [ ! -e {MOUNT_PATH}/credentials.json ]; then missing=$((missing+1)); fi
+  read -r line 2>/dev/null < {MOUNT_PATH}/credentials.json
   reads=$((reads+1))
   case "$line" in
     '{{"Version": 1,'*'}}') ;;
@@ -89,6 +92,7 @@ def main() -> int:
 async def _measure(cluster: ControlPlane, arguments: argparse.Namespace) -> None:
     async with ApiServer(read_kubeconfig(cluster.kubeconfig)) as api:
         pods = [f"reader-{number}" for number in range(arguments.pods)]
+        _say(f"making {len(pods)} pods, each with a Secret")
         for pod in pods:
             await api.post(f"{NAMESPACE}/secrets", _secret(pod, 0))
             await api.post(f"{NAMESPACE}/pods", _pod(pod))
@@ -118,13 +122,17 @@ async def _replace(
         await asyncio.sleep(missing)
     await api.post(f"{NAMESPACE}/secrets", _secret(pod, version))
     made[_key(pod, version)] = _uptime()
+    _say(f"the Secret of {pod} is replaced for the {version}. time")
     if not missing:
         gaps.append(_uptime() - deleted)
 
 
 async def _until(cluster: ControlPlane, pod: str, version: int) -> None:
-    deadline = time.monotonic() + LONGEST_WAIT
+    deadline, said = time.monotonic() + LONGEST_WAIT, time.monotonic()
     while _key(pod, version) not in await _log(cluster, pod):
+        if time.monotonic() - said > SAY_EVERY:
+            said = time.monotonic()
+            _say(f"pod {pod} has not seen version {version} yet")
         if "Failed" in (await asyncio.to_thread(cluster.kubectl, "get", "pod", pod)).stdout:
             raise RuntimeError(f"pod {pod} has failed: {await _log(cluster, pod)}")
         if time.monotonic() > deadline:
@@ -136,7 +144,10 @@ async def _end(cluster: ControlPlane, api: ApiServer, pod: str) -> Seen:
     """End the pod's loop and read what it tells."""
     await asyncio.to_thread(cluster.kubectl, "exec", pod, "--", "kill", "1")
     lines: list[str] = []
+    deadline = time.monotonic() + ENDS_WITHIN
     while not (lines and lines[-1].startswith("end ")):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"pod {pod} has not told its counts within {ENDS_WITHIN:g} s of its end")
         lines = (await _log(cluster, pod)).splitlines()
         await asyncio.sleep(0.2)
     at: dict[str, float] = {}
@@ -177,15 +188,15 @@ def _key(pod: str, version: int) -> str:
 
 def _secret(pod: str, version: int) -> dict[str, Any]:
     credentials = Credentials(_key(pod, version), "not-a-key", "not-a-token" * 60, datetime.now(UTC))
-    content = file_delivery.secret_content(credentials)
+    content = FileDelivery().content(credentials, ())
     return {"metadata": {"name": pod}, "stringData": {name: f"{text}\n" for name, text in content.items()}}
 
 
 def _pod(name: str) -> dict[str, Any]:
     command = ["sh", "-c", READER]
     container: dict[str, Any] = {"name": "main", "image": images.BUSYBOX, "command": command}
-    file_delivery.add_to(container)
-    spec = {"containers": [container], "volumes": [file_delivery.volume(name)], "restartPolicy": "Never"}
+    FileDelivery().add_to(container, name)
+    spec = {"containers": [container], "volumes": FileDelivery().volumes(name), "restartPolicy": "Never"}
     return {"metadata": {"name": name}, "spec": {**spec, "terminationGracePeriodSeconds": 1}}
 
 

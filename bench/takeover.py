@@ -29,7 +29,8 @@ class Replica(Controller):
         super().__init__(stage.cluster, {**stage.controller.environment, "SPACELIFT_AWS_NAMESPACE": NAMESPACE}, name)
 
     def leads(self) -> bool:
-        """Whether its present process holds the Lease, or did."""
+        """Whether its present process holds the Lease, or did. ProcessError if it has ended."""
+        self.process.check()
         return LEADS in self.process.log.read_text()
 
 
@@ -42,6 +43,7 @@ def main() -> int:
         namespace = stage.namespace()
         stage.integration(namespace)
         leader, other = Replica(stage, "one"), Replica(stage, "two")
+        print("starting two replicas", file=sys.stderr, flush=True)
         leader.start()
         wait_until(leader.leads, timeout=LONG, what="a leader")
         other.start()
@@ -50,7 +52,11 @@ def main() -> int:
             for sent, times in measured.items():
                 held, runs = _take_over(stage, namespace, leader, other, sent)
                 times.append((held, runs))
-                print(f"round {number + 1}, {sent.name}: Lease {held:.2f} s, Run {runs:.2f} s", file=sys.stderr)
+                print(
+                    f"round {number + 1}, {sent.name}: Lease {held:.2f} s, Run {runs:.2f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 leader, other = other, leader
                 other.start()
     print(f"\n{rounds} rounds: seconds from the signal, minimum, median, maximum")
