@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -77,9 +78,13 @@ class Cluster(abc.ABC):
         return done
 
     def kubectl_environment(self, kubeconfig: Path | None = None) -> dict[str, str]:
-        """The environment for a kubectl that talks to this cluster and leaves nothing in the home folder."""
+        """The environment for a kubectl that talks to this cluster and leaves nothing in the home folder.
+
+        It finds the plugins that are installed beside Python.
+        """
         return {
             **os.environ,
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
             "KUBECONFIG": str(kubeconfig or self.kubeconfig),
             "KUBECACHEDIR": str(self.folder / "kubectl-cache"),
             "KUBERC": "off",

@@ -5,7 +5,6 @@ import pty
 import re
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import IO
 from sandbox import binaries
 from sandbox.cluster import Cluster
 
-FOLDER = Path(sys.executable).parent
-"""Where the plugin is installed beside Python."""
 _CODES = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
@@ -26,8 +23,7 @@ class Plugin:
         """`more` are further variables, of AWS say."""
         self._kubectl = str(binaries.ensure("kubectl")["kubectl"])
         environment = cluster.kubectl_environment(kubeconfig)
-        path = f"{FOLDER}{os.pathsep}{environment.get('PATH', '')}"
-        self.environment = {**environment, "PATH": path, "COLUMNS": "200", **(more or {})}
+        self.environment = {**environment, "COLUMNS": "200", **(more or {})}
 
     def command(self, *arguments: str) -> list[str]:
         """What is typed."""

@@ -50,12 +50,16 @@ class Moment:
     at: datetime
     what: str
     tone: Tone = Tone.PLAIN
+    order: int = 0
+    """Among what happened in the same second, which is all that the API tells."""
 
 
 def time_line(run: Object, pod: Object | None, events: Sequence[Object]) -> list[Moment]:
     """All that is known, in the order in which it happened."""
-    moments = [*_of_the_run(run), *(_of_the_pod(pod) if pod else ()), *_of_events(events)]
-    return sorted((one for one in moments if one is not None), key=lambda one: one.at)
+    said = str(status_of(run).get("message") or "")
+    news = [one for one in events if not has_ended(run) or one.get("message") != said]
+    moments = [*_of_the_run(run), *(_of_the_pod(pod) if pod else ()), *_of_events(news)]
+    return sorted((one for one in moments if one is not None), key=lambda one: (one.at, one.order))
 
 
 def drawn(moments: Sequence[Moment]) -> Iterator[Row]:
@@ -72,21 +76,23 @@ def drawn(moments: Sequence[Moment]) -> Iterator[Row]:
         before = one.at
 
 
-def _moment(time: object, what: str, tone: Tone = Tone.PLAIN) -> Moment | None:
+def _moment(order: int, time: object, what: str, tone: Tone = Tone.PLAIN) -> Moment | None:
     at = parse(str(time)) if time else None
-    return Moment(at, what, tone) if at else None
+    return Moment(at, what, tone, order) if at else None
 
 
 def _of_the_run(run: Object) -> Iterator[Moment | None]:
     status, metadata = status_of(run), run["metadata"]
     asked = f" by {requester_of(run)}" if requester_of(run) else ""
-    yield _moment(metadata.get("creationTimestamp"), f"created{asked}")
+    yield _moment(0, metadata.get("creationTimestamp"), f"created{asked}")
     issued = condition(run, "CredentialsIssued")
     if issued.get("status") == "True":
-        yield _moment(issued.get("lastTransitionTime"), first_line(str(issued.get("message") or "credentials issued")))
+        yield _moment(
+            1, issued.get("lastTransitionTime"), first_line(str(issued.get("message") or "credentials issued"))
+        )
     elif issued and not has_ended(run):
-        yield _moment(issued.get("lastTransitionTime"), f"waits: {why(run)}", Tone.BUSY)
-    yield _moment(status.get("startedAt"), "its first container runs")
+        yield _moment(1, issued.get("lastTransitionTime"), f"waits: {why(run)}", Tone.BUSY)
+    yield _moment(5, status.get("startedAt"), "its first container runs")
     if has_ended(run):
         good = phase_of(run) == "Finished"
         code = f", exit code {status['exitCode']}" if "exitCode" in status else ""
@@ -95,27 +101,27 @@ def _of_the_run(run: Object) -> Iterator[Moment | None]:
         named = f" ({reason})" if reason else ""
         words = first_line(str(status.get("message") or ""))
         end = f"{phase_of(run)}{by}{named}{code}: {words}"
-        yield _moment(status.get("finishedAt"), end, Tone.GOOD if good else Tone.BAD)
+        yield _moment(8, status.get("finishedAt"), end, Tone.GOOD if good else Tone.BAD)
 
 
 def _of_the_pod(pod: Object) -> Iterator[Moment | None]:
     status = status_of(pod)
-    yield _moment(pod["metadata"].get("creationTimestamp"), f"pod {pod['metadata']['name']} created")
+    yield _moment(2, pod["metadata"].get("creationTimestamp"), f"pod {pod['metadata']['name']} created")
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "True":
         node = (pod.get("spec") or {}).get("nodeName", "a node")
-        yield _moment(scheduled.get("lastTransitionTime"), f"pod scheduled to {node}")
+        yield _moment(3, scheduled.get("lastTransitionTime"), f"pod scheduled to {node}")
     for kind in ("initContainerStatuses", "containerStatuses"):
         for one in status.get(kind) or ():
             state = one.get("state") or {}
             ended = state.get("terminated") or {}
             started = ended.get("startedAt") or (state.get("running") or {}).get("startedAt")
-            yield _moment(started, f"container {one['name']} started")
+            yield _moment(4, started, f"container {one['name']} started")
             if ended:
                 code = ended.get("exitCode")
                 why_ = f" ({ended['reason']})" if ended.get("reason") not in (None, "Completed", "Error") else ""
                 tone = Tone.PLAIN if code == 0 else Tone.BAD
-                yield _moment(ended.get("finishedAt"), f"container {one['name']} ended with {code}{why_}", tone)
+                yield _moment(7, ended.get("finishedAt"), f"container {one['name']} ended with {code}{why_}", tone)
 
 
 def _of_events(events: Sequence[Object]) -> Iterator[Moment | None]:
@@ -126,4 +132,4 @@ def _of_events(events: Sequence[Object]) -> Iterator[Moment | None]:
             count = event.get("count") or 1
             times = f" ({count} times)" if count > 1 else ""
             words = first_line(str(event.get("message") or ""))
-            yield _moment(event.get("firstTimestamp") or last, f"{event.get('reason')}: {words}{times}", Tone.BUSY)
+            yield _moment(6, event.get("firstTimestamp") or last, f"{event.get('reason')}: {words}{times}", Tone.BUSY)

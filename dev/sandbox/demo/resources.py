@@ -24,7 +24,8 @@ spec:
   generateCredentialsInWorker: true
 """
 
-WHO_AM_I = "aws sts get-caller-identity --query Arn --output text; sleep 2"
+CALLER = "aws sts get-caller-identity --query Arn --output text"
+WHO_AM_I = f"{CALLER}; sleep 2"
 
 # A container's first process hears a signal only if it asks to; the shell looks up from its `sleep` each second.
 LONG_WORK = """\

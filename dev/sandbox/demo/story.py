@@ -110,12 +110,10 @@ def rightly_trusted(scene: Scene) -> Iterator[Beat]:
     policy = scene.ask(*arguments, check=True).stdout
     yield Output(policy)
     document = parsed(policy)
-    yield Prose("Pasted into the role as it is. An annotation asks for verification now instead of soon.")
+    yield Prose("Pasted into the role as it is. The plugin asks for verification now instead of soon.")
     if document is not None:
         scene.stage.customer.set_trust(ROLE, document)
-    yield from scene.kubectl("annotate", "awsintegration", *where, "aws.spacelift.io/verify=1")
-    timeout = f"--timeout={scene.patience:g}s"
-    yield from scene.kubectl("wait", "--for=condition=Ready", "awsintegration", *where, timeout, check=False)
+    yield from scene.kubectl("spacelift-aws", "trust", *where, "--verify", check=False)
     yield scene.verdict("prod", "True", "Verified")
     probes = (scene.get("AwsIntegration", "prod") or {}).get("status", {}).get("probes", [])
     results = {probe["name"]: probe["result"] for probe in probes}
@@ -181,6 +179,25 @@ def a_run_stopped(scene: Scene) -> Iterator[Beat]:
     yield from nothing_left(scene, "long", name)
 
 
+def from_a_pipeline(scene: Scene) -> Iterator[Beat]:
+    """The plugin, as a pipeline calls it: a failing run's exit code comes back."""
+    yield Chapter("The same from a pipeline")
+    options = ("--integration", "prod", "--image", scene.stage.image, "--name", "check")
+    variables = [word for name, value in scene.stage.variables.items() for word in ("--env", f"{name}={value}")]
+    script = f"{resources.CALLER}; exit 3"
+    arguments = ("spacelift-aws", "run", *scene.here, *options, *variables, "--", "sh", "-c", script)
+    yield Command(("kubectl", *arguments))
+    done = scene.ask(*arguments)
+    yield Output(done.stderr + done.stdout)
+    run_id = (scene.get("Run", "check") or {}).get("status", {}).get("runId", "none")
+    yield Check(
+        "Run check: its log is printed, and its exit code is the command's",
+        f"exit code {done.returncode}",
+        done.returncode == 3 and done.stdout.strip().endswith(f"/{run_id}"),
+    )
+    yield from scene.kubectl("spacelift-aws", "get", "check", *scene.here, check=False)
+
+
 def what_remains(scene: Scene) -> Iterator[Beat]:
     """No live credentials anywhere; the Runs' own accounts of themselves."""
     yield Chapter("What remains")
@@ -200,6 +217,7 @@ STORY: tuple[Step, ...] = (
     rightly_trusted,
     a_run,
     a_run_stopped,
+    from_a_pipeline,
     the_workers_side,
     what_remains,
 )
