@@ -104,7 +104,7 @@ def test_two_containers_are_told_apart(stage: Stage, plugin: Plugin, ready: str,
     assert sorted(again.stdout.splitlines()) == sorted(done.stdout.splitlines())
 
 
-def test_a_pod_that_never_starts_says_why_and_can_be_stopped(stage: Stage, plugin: Plugin, ready: str) -> None:
+def test_a_command_that_cannot_be_executed_says_so(stage: Stage, plugin: Plugin, ready: str) -> None:
     terminal = plugin.on_terminal("run", "-n", ready, "-i", "prod", "--image", "x", "--name", "never", "--", "/no/such")
     with terminal:
         assert terminal.end() != 0
@@ -179,3 +179,27 @@ def test_the_working_directory_comes_along(stage: Stage, plugin: Plugin, ready: 
     refused = plugin.run("run", "-n", ready, "-i", "prod", "--image", "x", "--dir", str(folder), "--", "ls")
     assert refused.returncode == 125
     assert "large (900,000 bytes)" in refused.stderr
+
+
+def test_a_pod_that_never_starts_can_be_stopped(stage: Stage, plugin: Plugin, ready: str, tmp_path: Path) -> None:
+    body = {
+        "apiVersion": "aws.spacelift.io/v1beta1",
+        "kind": "Run",
+        "metadata": {"name": "held"},
+        "spec": {
+            "integrationRef": {"name": "prod"},
+            "template": {
+                "metadata": {"annotations": {"sandbox/hold": "true"}},
+                "spec": {"containers": [{"name": "main", "image": "x", "command": ["true"]}]},
+            },
+        },
+    }
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(body))
+    with plugin.on_terminal("run", "-n", ready, "-f", str(file)) as terminal:
+        terminal.until("Preparing")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "Stopped" in terminal.text
+    story = plugin.run("get", "held", "-n", ready).stdout
+    assert "Stopped by sandbox-admin" in story
