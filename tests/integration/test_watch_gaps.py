@@ -149,8 +149,8 @@ def test_a_token_that_is_refused_for_a_while_costs_no_run(stage: Stage, api: Api
     stage.integration(namespace)
     refused = Refuse(401, "Unauthorized", "Unauthorized")
     # Kopf hears it when it lists after a gap, closes its session, and logs in anew; so do we.
-    with api.fault(Fault("GET", PODS, refused, times=1)) as unauthorized:
-        with api.gap(PODS):
+    with api.fault(Fault("GET", RUNS, refused, times=1)) as unauthorized:
+        with api.gap(RUNS):
             names = [stage.run(namespace, "sleep 1; aws sts get-caller-identity") for _ in range(20)]
         wait_until(lambda: unauthorized.used == 1, timeout=10, what="the refusal")
     for name in names:

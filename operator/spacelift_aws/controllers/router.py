@@ -35,6 +35,15 @@ class IntegrationKey:
 
 
 @dataclass(frozen=True, slots=True)
+class DepartedKey:
+    """A Run that has ended or is gone: which of both has to be asked."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobKey:
     """A Job to be looked at."""
 
@@ -47,7 +56,10 @@ AT_ONCE = 50
 A_SECOND = 2_000
 """Runs that are woken a second: fewer than can be decided on in that time."""
 
-WorkKey = RunKey | IntegrationKey | OrphanKey | JobKey
+WorkKey = RunKey | IntegrationKey | OrphanKey | JobKey | DepartedKey
+
+ANSWER_WITHIN = 0.5
+"""Seconds for which the answer to a write of our own is awaited before the API server is asked."""
 
 
 class EventRouter:
@@ -134,6 +146,16 @@ class EventRouter:
         """A Job has the name of its Run."""
         if self._stores.jobs.get(key) is not None:
             self._enqueue(JobKey(*key))
+
+    def run_left_watch(self, run: Run) -> None:
+        """A Run has ended, or is not there any more; `run` is its last view before that, with the version of the event.
+
+        An end of our own making is known by the answer to the write, which may be about to come.
+        """
+        metadata = run.metadata
+        known = self._stores.runs.get((metadata.namespace, metadata.name))
+        if known is not None and known.metadata.uid == metadata.uid and not known.status.phase.terminal:
+            self._enqueue_after(DepartedKey(metadata.namespace, metadata.name, metadata.uid), ANSWER_WITHIN)
 
     def orphaned(self, orphan: OrphanKey) -> None:
         """Something of a Run that is gone may have come into being after it went."""

@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 
 from spacelift_aws import metrics
-from spacelift_aws.kube.connection import CONNECTIONS, Connection
+from spacelift_aws.kube.connection import Connection
 from spacelift_aws.kube.errors import Conflict, NotFound, NotNow, Unanswered, api_error
 from spacelift_aws.kube.resources import SECRETS, Resource
 
@@ -26,11 +26,13 @@ Object = dict[str, Any]
 PAGE = 500
 """Objects a page of a list: bounds the memory of a relist, not its size."""
 
-AT_ONCE = CONNECTIONS
-"""Calls at once. They wait here and not for a connection, because there the time would count against their timeout,
-and one that was never sent would pass for one that was not answered."""
+AT_ONCE = 48
+"""Calls at once, watches not counted. They wait here and not for a connection, because there the time would count
+against their timeout, and one that was never sent would pass for one that was not answered."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=90)
+"""A bookmark comes every minute: a watch that is silent for longer is dead."""
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
@@ -75,6 +77,36 @@ class Kube:
             if not meta.get("continue"):
                 return
             query["continue"] = meta["continue"]
+
+    async def watch(
+        self,
+        resource: Resource,
+        *,
+        version: str,
+        seconds: int,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        on_answer: Callable[[aiohttp.ClientResponse], None] = lambda _: None,
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Changes after a resource version, as type (`ADDED`, …, `BOOKMARK`, `ERROR`) and object, for so many seconds.
+
+        Raises KubeError where the watch cannot begin or breaks off.
+        """
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        query["timeoutSeconds"] = str(seconds)
+        if label_selector:
+            query["labelSelector"] = label_selector
+        path, connection = resource.path(namespace), self._connected()
+        try:
+            async with connection.http.get(connection.server + path, params=query, timeout=_WATCH_TIMEOUT) as response:
+                on_answer(response)
+                if response.status >= 400:
+                    raise api_error(response.status, await _status_body(response), _retry_after(response))
+                async for line in _lines(response.content):
+                    event = _parsed(line)
+                    yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
+            raise Unanswered(f"watching {path}: {type(error).__name__}") from None
 
     async def create(
         self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, strict: bool = False
@@ -175,15 +207,18 @@ class Kube:
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         async with self._turns:
-            connection = self._connection
-            if connection is None or connection.http.closed:
-                raise NotNow("not logged in to the API server at the moment")
+            connection = self._connected()
             # Asked last of all: whoever waited for a turn may have lost the right meanwhile.
             if method != "GET" and self._may_write is not None and not self._may_write():
                 raise NotNow(f"{method} {path}: another replica acts")
             data = orjson.dumps(body) if body is not None else None
             with _counted(method, path) as call:
                 return await _exchange(connection, method, path, call, params=query, data=data, headers=headers)
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._connection.http.closed:
+            raise NotNow("not logged in to the API server at the moment")
+        return self._connection
 
 
 @dataclass
@@ -237,6 +272,16 @@ async def _exchange(connection: Connection, method: str, path: str, call: _ApiCa
         if not connection.http.closed:
             raise
         raise Unanswered(f"{method} {path}: the session was closed") from None
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream, however long they are: an object may have more than a mebibyte."""
+    rest = b""
+    async for data in content.iter_any():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
 
 
 def _parsed(document: bytes) -> Object:

@@ -17,9 +17,6 @@ from kubernetes import client, config
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 48
-"""Connections to the API server at once for one session."""
-
 RENEWED_EVERY = 10.0
 """Seconds until token, CAs and client certificate are looked at again: all of them rotate on disk, plugins give new
 tokens."""
@@ -54,13 +51,14 @@ def load_configuration() -> client.Configuration:
     return configuration
 
 
-def connect(
-    configuration: client.Configuration, *middlewares: ClientMiddlewareType, connections: int = CONNECTIONS
-) -> Connection:
-    """Open a session whose requests go through these middlewares as well; `connections` at once."""
+def connect(configuration: client.Configuration, *middlewares: ClientMiddlewareType) -> Connection:
+    """Open a session whose requests go through these middlewares as well.
+
+    It has as many connections as are asked for: `Kube` bounds the calls, and there are few watches.
+    """
     tls = _tls(configuration)
     http = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ssl=tls),
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls),
         headers={"User-Agent": "spacelift-aws", "Accept": "application/json"},
         middlewares=(_Renewal(configuration, tls), *middlewares),
         read_bufsize=2**20,

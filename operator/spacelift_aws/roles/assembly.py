@@ -16,7 +16,7 @@ from spacelift_aws.controllers.awsintegration.controller import IntegrationRecon
 from spacelift_aws.controllers.awsintegration.history import Schedule
 from spacelift_aws.controllers.job.controller import JobController
 from spacelift_aws.controllers.kinds import kinds
-from spacelift_aws.controllers.router import EventRouter, IntegrationKey, JobKey, RunKey
+from spacelift_aws.controllers.router import DepartedKey, EventRouter, IntegrationKey, JobKey, RunKey
 from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
 from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.orphans import OrphanCollector
@@ -33,7 +33,7 @@ def assemble(context: RoleContext) -> Assembly:
     """Make and wire the controllers of a process."""
     settings = context.settings
     stores = Stores(settings.helper_image or None)
-    router = EventRouter(stores, context.role.executor, context.enqueue, context.queue.add_after)
+    router = EventRouter(stores, context.role.executor, context.queue.add, context.queue.add_after)
     sts = Sts(home_region=settings.region, settings=_sts_settings(settings))
     identity = OwnIdentity(sts, os.environ, configured_principal=settings.principal)
     integrations = _integrations(context, router, sts, identity)
@@ -58,6 +58,7 @@ def assemble(context: RoleContext) -> Assembly:
             Controller(IntegrationKey, lambda key: integrations.reconcile((key.namespace, key.name))),
             Controller(OrphanKey, orphans.reconcile),
             Controller(JobKey, lambda key: jobs.reconcile((key.namespace, key.name))),
+            Controller(DepartedKey, lambda key: orphans.look_for(key.namespace, key.name, key.uid)),
         ),
         adopt=lambda: executor.adopt(run for _, run in stores.runs.items()),
         all_keys=router.all_keys,
@@ -82,7 +83,7 @@ def _integrations(context: RoleContext, router: EventRouter, sts: Sts, identity:
         ),
         role=context.role,
         clock=_now,
-        wake=lambda key: context.enqueue(IntegrationKey(*key)),
+        wake=lambda key: context.queue.add(IntegrationKey(*key)),
         on_verdict=router.wake_runs_of,
         is_awaited=router.awaited,
     )

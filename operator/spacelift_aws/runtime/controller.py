@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from spacelift_aws.kube.client import Object
 from spacelift_aws.kube.resources import Resource
-from spacelift_aws.runtime.store import Store
+from spacelift_aws.runtime.store import Store, version_of
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +27,44 @@ class Kind:
     lost: Callable[[Any], None]
     store: Store[Any]
     label_selector: str | None = None
+    reflected: bool = False
+    """Watched by a reflector of our own instead of Kopf."""
+    watched_fields: str | None = None
+    """Kopf's watch shows objects that match this field selector only; lists show all."""
+    left_watch: Callable[[Any], None] | None = None
+    """Hears that an object is gone or matches `watched_fields` no more; the watch cannot tell which."""
 
     def feed(self, body: Object, *, deleted: bool = False) -> None:
-        """Take in an object of the API. One that cannot be read is reported and skipped: it must not stop the rest."""
+        """Take in an object of the API."""
+        value = self._read(body)
+        if value is not None:
+            (self.lost if deleted else self.saw)(value)
+
+    def knows(self, body: Object) -> bool:
+        """Whether exactly this view of an object is known already; reading it again would cost a hundred times more."""
+        metadata = body["metadata"]
+        version = version_of(metadata.get("resourceVersion", ""))
+        return version > 0 and self.store.version((metadata.get("namespace", ""), metadata["name"])) == version
+
+    def feed_from_watch(self, body: Object, *, deleted: bool) -> None:
+        """Take in what Kopf's watch shows."""
+        if deleted and self.left_watch is not None:
+            value = self._read(body)
+            if value is not None:
+                self.left_watch(value)
+        else:
+            self.feed(body, deleted=deleted)
+
+    def _read(self, body: Object) -> Any | None:
+        """The object; None for one that cannot be read: it is reported and skipped, for it must not stop the rest."""
         try:
-            value = self.parse(body)
+            return self.parse(body)
         except Exception as error:  # whatever it is, it would come again with every list
             metadata = body.get("metadata") or {}
             name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
             # Only the type: a validation error quotes the object.
             log.error("%s %s cannot be read (%s); it is left alone", self.resource.kind, name, type(error).__name__)
-            return
-        (self.lost if deleted else self.saw)(value)
+            return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from spacelift_aws.runtime.kopf_adapter.served import until_served
 from spacelift_aws.runtime.kopf_adapter.watch import KopfWatch
 from spacelift_aws.runtime.metrics_endpoint import PATH, Gatekeeper, MetricsEndpoint, in_loop
 from spacelift_aws.runtime.namespaces import NamespaceAccess, divide, until_one_is_permitted
+from spacelift_aws.runtime.reflector import Reflector
 from spacelift_aws.runtime.relist import Relister
 from spacelift_aws.runtime.role import Role, RoleContext
 from spacelift_aws.runtime.servers import start_servers
@@ -126,9 +127,16 @@ class Process:
 
     async def _work(self, assembly: Assembly, namespaces: NamespaceAccess) -> None:
         watched = namespaces.watched
-        relister = Relister(self._kube, assembly.kinds, watched, self._settings.relist_every, self._health)
+        by_kopf = tuple(kind for kind in assembly.kinds if not kind.reflected)
+        relister = Relister(self._kube, by_kopf, watched, self._settings.relist_every, self._health)
+        reflectors = [
+            Reflector(self._kube, kind, namespace, self._health)
+            for kind in assembly.kinds
+            if kind.reflected
+            for namespace in watched or (None,)
+        ]
         watch = KopfWatch(
-            assembly.kinds,
+            by_kopf,
             watched,
             self._session_for_watches,
             served=lambda: until_served(self._bare_kube, assembly.kinds, self._health),
@@ -138,8 +146,9 @@ class Process:
         )
         parts = {
             "watches": watch.run(),
+            "reflectors": _all(reflectors),
             "events": self._recorder.run(),
-            "work": self._see_and_act(assembly, relister),
+            "work": self._see_and_act(assembly, relister, reflectors),
         }
         background = self._role.background(self._kube, assembly.look_at_all_runs)
         if background is not None:
@@ -148,18 +157,23 @@ class Process:
             parts["left alone"] = self._end_when_there_is_more_to_watch(namespaces.left_alone)
         await forever(**parts)
 
-    async def _see_and_act(self, assembly: Assembly, relister: Relister) -> None:
+    async def _see_and_act(self, assembly: Assembly, relister: Relister, reflectors: list[Reflector]) -> None:
         """Decide nothing before everything is listed: what is not seen yet would pass for gone."""
         await relister.first()
+        for reflector in reflectors:
+            self._health.waits_for = f"the list at {reflector.path}"
+            await reflector.listed.wait()
         self._health.waits_for = None
         seen = ", ".join(f"{len(kind.store)} {kind.resource.plural}" for kind in assembly.kinds)
         log.info("ready as installation %s: %s", self._installation, seen)
-        await forever(relisting=relister.run(), acting=self._act(assembly))
+        await forever(relisting=relister.run(), acting=self._act(assembly, relister))
 
-    async def _act(self, assembly: Assembly) -> None:
+    async def _act(self, assembly: Assembly, relister: Relister) -> None:
         """Act while the Lease is held, where there is one; a replica that waits for it has seen everything already."""
         # Where nobody has ever held the Lease, nobody may have sent what is still under way.
         if self._elector is None or await self._elector.acquire():
+            # While it waited, the ends of Runs were not looked at one by one.
+            await relister.again()
             assembly.adopt()
         self._queue.start()
         await self._queue.add_gently(assembly.all_keys())
@@ -186,7 +200,6 @@ class Process:
             settings=self._settings,
             kube=self._kube,
             recorder=self._recorder,
-            enqueue=self._queue.add,
             queue=self._queue,
             health=self._health,
             installation=installation,
@@ -218,7 +231,7 @@ class Process:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
-    async def _session_for_watches(self, hear: ClientMiddlewareType, connections: int) -> Connection:
+    async def _session_for_watches(self, hear: ClientMiddlewareType) -> Connection:
         """Kopf asks for a session when it starts, and for another when the server has refused its credentials."""
         configuration, self._configuration = self._configuration, None
         if configuration is None:
@@ -226,7 +239,7 @@ class Process:
             configuration, self._configuration = self._configuration, None
         if configuration is None:
             raise RuntimeError("logging in left no configuration")
-        return connect(configuration, hear, connections=connections)
+        return connect(configuration, hear)
 
     async def _may_read_metrics(self, token: str) -> bool:
         return await may_get(self._bare_kube, token, PATH)
@@ -245,6 +258,10 @@ class Process:
             except KubeError as error:
                 log.warning("asking for %s: %s; again in %.0f s", what, error, RETRY)
                 await asyncio.sleep(RETRY)
+
+
+async def _all(reflectors: list[Reflector]) -> None:
+    await forever(**{reflector.path: reflector.run() for reflector in reflectors})
 
 
 def _elector(role: Role, kube: Kube) -> LeaderElector | None:

@@ -56,6 +56,11 @@ class Relister:
             self._health.waits_for = f"the list of {kind.resource.plural}{where}"
             await self._until_listed(kind, namespace)
 
+    async def again(self) -> None:
+        """List everything once more; returns when all of it is known."""
+        for kind, namespace in self._collections:
+            await self._until_listed(kind, namespace)
+
     async def run(self) -> None:
         """List again and again, until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -92,7 +97,8 @@ class Relister:
             version = version or version_of(resource_version)
             for item in items:
                 uids.add(item["metadata"]["uid"])
-                kind.feed(item)
+                if not kind.knows(item):
+                    kind.feed(item)
         for key, value in kind.store.missing_from(uids, version, namespace):
             log.info("%s %s/%s is gone; its deletion was not reported", kind.resource.kind, *key)
             kind.lost(value)

@@ -105,8 +105,6 @@ class RoleContext:
     settings: Settings
     kube: Kube
     recorder: Recorder
-    enqueue: Callable[[Hashable], None]
-    """Have a key looked at."""
     queue: WorkQueue[Hashable]
     health: Health
     installation: str

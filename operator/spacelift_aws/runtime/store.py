@@ -38,6 +38,11 @@ class Store(Generic[Value]):
         entry = self._entries.get(key)
         return entry.value if entry else None
 
+    def version(self, key: ObjectKey) -> int | None:
+        """The version of the object as last seen."""
+        entry = self._entries.get(key)
+        return entry.version if entry else None
+
     def items(self) -> Iterator[tuple[ObjectKey, Value]]:
         """Every object that is there now. Another thread may ask, and the objects may change meanwhile."""
         return ((key, entry.value) for key, entry in tuple(self._entries.items()))

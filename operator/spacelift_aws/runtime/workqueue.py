@@ -75,7 +75,7 @@ class WorkQueue(Generic[Key]):
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Look at this key after some time; of several times the earliest counts."""
-        if key in self._dirty:
+        if key in self._dirty or not self._open:
             return
         loop = asyncio.get_running_loop()
         timer = self._timers.get(key)

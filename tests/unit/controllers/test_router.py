@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from spacelift_aws.api.awsintegration import AwsIntegration
-from spacelift_aws.controllers.router import IntegrationKey, RunKey
+from spacelift_aws.controllers.router import ANSWER_WITHIN, DepartedKey, IntegrationKey, RunKey
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.names import child_name
@@ -128,6 +128,19 @@ def test_who_begins_to_act_looks_at_all_and_first_at_what_waits(sight: Any) -> N
     sight.router.saw_pod(sight.pod(sight.run(name="long-gone", uid="uid-4"), uid="pod-4", phase="Succeeded"))
     orphan = OrphanKey("team", Stores.run_id(orphaned), "gone")
     assert list(sight.router.all_keys()) == [PLAN, RunKey("team", "ended"), orphan]
+
+
+def test_who_leaves_the_watch_is_asked_for_unless_its_end_is_known(sight: Any) -> None:
+    run = sight.run(version=5, phase="Running")
+    sight.router.saw_run(run)
+    sight.take()
+    sight.router.run_left_watch(sight.run(version=6, phase="Running"))
+    assert sight.later == [(DepartedKey("team", "plan", "uid-1"), ANSWER_WITHIN)]
+    sight.router.saw_run(sight.run(version=6, phase="Finished"))
+    sight.take()
+    sight.router.run_left_watch(sight.run(version=6, phase="Running"))
+    sight.router.run_left_watch(sight.run(uid="another", version=7))
+    assert len(sight.later) == 1
 
 
 def test_only_what_a_list_should_have_shown_is_missing_from_it() -> None:

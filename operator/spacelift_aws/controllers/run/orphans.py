@@ -21,6 +21,20 @@ class OrphanCollector:
         self._kube = kube
         self._pod_named = pod_named
 
+    async def look_for(self, namespace: str, name: str, uid: str) -> None:
+        """A Run has left the watch: find out whether it has ended or is gone."""
+        known = self._view.run((namespace, name))
+        if known is None or known.metadata.uid != uid or known.status.phase.terminal:
+            return
+        try:
+            run = Run.model_validate(await self._kube.get(RUNS, namespace, name))
+        except NotFound:
+            self._view.lost_run(known)
+            return
+        if run.metadata.uid != uid:
+            self._view.lost_run(known)
+        self._view.saw_run(run)
+
     async def reconcile(self, orphan: OrphanKey) -> float | None:
         """Clean up after one Run; answers the seconds after which to look again."""
         if orphan.run_name and await self._still_there(orphan):

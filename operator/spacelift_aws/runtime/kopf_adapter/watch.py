@@ -23,8 +23,8 @@ from spacelift_aws.runtime.kopf_adapter.storages import NoDiffBase, NoProgress
 
 log = logging.getLogger(__name__)
 
-Login = Callable[[ClientMiddlewareType, int], Awaitable[Connection]]
-"""Opens a session with such a middleware and so many connections, with credentials of the moment."""
+Login = Callable[[ClientMiddlewareType], Awaitable[Connection]]
+"""Opens a session with such a middleware, with credentials of the moment."""
 
 FIRST_RETRY = 1.0
 LAST_RETRY = 30.0
@@ -33,8 +33,6 @@ STEADY = 60.0
 """Seconds after which a start counts as having succeeded."""
 ENDS_WITHIN = 15.0
 """Seconds that Kopf is given to end its tasks before it is started again."""
-SPARE = 4
-"""Connections beside those of the watches, which hold one each for minutes."""
 
 
 class EndlessBackoffs:
@@ -127,7 +125,7 @@ class KopfWatch:
 
         @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.AiohttpSession:
-            self._connection = connection = await self._login(self._hear, len(self._paths) + SPARE)
+            self._connection = connection = await self._login(self._hear)
             return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.http)
 
         for kind in self._kinds:
@@ -156,7 +154,7 @@ def _feed(registry: kopf.OperatorRegistry, kind: Kind) -> None:
 
     @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=f"feed-{resource.plural}")
     async def feed(event: Any, **_: Any) -> None:
-        kind.feed(dict(event["object"]), deleted=event["type"] == "DELETED")
+        kind.feed_from_watch(dict(event["object"]), deleted=event["type"] == "DELETED")
 
 
 def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
@@ -165,6 +163,8 @@ def settings(kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     for kind in kinds:
         if kind.label_selector is not None:
             chosen.watching.label_selectors[kind.resource.plural] = kind.label_selector
+        if kind.watched_fields is not None:
+            chosen.watching.field_selectors[kind.resource.plural] = kind.watched_fields
     chosen.watching.chunk_size = PAGE  # one page after another: a list of everything at once would block the loop
     chosen.scanning.disabled = True  # the kinds are fixed: no watch on CRDs and namespaces of Kopf's own
     chosen.peering.standalone = True

@@ -106,8 +106,8 @@ class Scene:
     def _own_signals(self) -> None:
         self.signals += 1
 
-    async def _login(self, hear: ClientMiddlewareType, connections: int) -> Connection:
-        return connect(client.Configuration(host=self.server.url), hear, connections=connections)
+    async def _login(self, hear: ClientMiddlewareType) -> Connection:
+        return connect(client.Configuration(host=self.server.url), hear)
 
     async def until(self, *seen: str) -> None:
         async with asyncio.timeout(20):
