@@ -4,8 +4,8 @@ What executing Runs needs in a namespace, of the controller and of worker pools 
 {{- define "spacelift-aws-operator.runRules" -}}
 - apiGroups: [aws.spacelift.io]
   resources: [runs]
-  # get: after a conflict; list and watch: what there is to do; delete: ttlSecondsAfterFinished.
-  verbs: [get, list, watch, delete]
+  # get: after a conflict; list and watch: what there is to do; delete: ttlSecondsAfterFinished; patch: the mark of an end.
+  verbs: [get, list, watch, delete, patch]
 - apiGroups: [aws.spacelift.io]
   resources: [awsintegrations]
   # What there is to verify.

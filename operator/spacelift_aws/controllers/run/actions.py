@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from spacelift_aws.api.run import RunStatus
 from spacelift_aws.controllers.run.state import Authorized, Progress
@@ -57,7 +58,16 @@ class DeleteRun:
     """The Run's time to live after its end is over."""
 
 
-Action = IssueCredentials | CreatePod | LookForPod | DeletePod | DeleteSecret | WriteStatus | Advise | DeleteRun
+@dataclass(frozen=True, slots=True)
+class MarkEnded:
+    """Mark the Run as executed, for backups and for whoever makes it again."""
+
+    change: dict[str, Any]
+
+
+Action = (
+    IssueCredentials | CreatePod | LookForPod | DeletePod | DeleteSecret | WriteStatus | Advise | DeleteRun | MarkEnded
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.patch import status_patch
@@ -271,6 +272,18 @@ class Executor:
                 self._recorder.event(_regarding(seen.run), "Warning", "SessionTooShort", message)
             case actions.DeleteRun():
                 await self._delete_run(seen.run)
+            case actions.MarkEnded(change):
+                await self._mark_ended(seen, change)
+
+    async def _mark_ended(self, seen: Observed, change: dict[str, Any]) -> None:
+        """A Run without its mark has ended all the same: a refusal is not repeated."""
+        try:
+            self._view.saw_run(Run.model_validate(await self._kube.patch(RUNS, *key_of(seen.run), change)))
+        except NotFound:
+            self._view.lost_run(seen.run)
+        except ApiError as error:
+            self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), unmarkable=True))
+            log.warning("Run %s/%s cannot be marked as ended: %s", *key_of(seen.run), error.message)
 
     async def _create_pod(self, seen: Observed) -> None:
         if not isinstance(seen.grant, Authorized):

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from spacelift_aws.api.meta import format_time
 from spacelift_aws.api.reasons import ConditionType, SucceededReason
 from spacelift_aws.api.run import MaskLogs, Phase, RunStatus
-from spacelift_aws.controllers.run import status
+from spacelift_aws.controllers.run import earlier_life, status
 from spacelift_aws.controllers.run.actions import (
     Action,
     Advise,
@@ -24,6 +24,7 @@ from spacelift_aws.controllers.run.actions import (
     DeleteRun,
     IssueCredentials,
     LookForPod,
+    MarkEnded,
     WriteStatus,
 )
 from spacelift_aws.controllers.run.credentials.lifecycle import (
@@ -67,6 +68,9 @@ def _queued(seen: Observed) -> Decision:
     refused = seen.template.refused(seen.own_account)
     if refused is not None:
         return _finish(seen, End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused))
+    restored = earlier_life.restored(seen.run, seen.run_id)
+    if restored is not None:
+        return _finish(seen, End(Phase.FAILED, SucceededReason.RESTORED, restored))
     verdict = seen.memory.verdict
     if verdict is not None:
         return _finish(seen, End(Phase.FAILED, verdict.reason, verdict.message))
@@ -298,9 +302,22 @@ def _after_the_end(seen: Observed) -> Decision:
         return Decision()  # only a finalizer holds it
     ttl, ended = seen.run.spec.ttl_seconds_after_finished, _ended_at(seen)
     expires = ended + timedelta(seconds=ttl) if ttl is not None and ended is not None else None
-    if expires is not None and seen.now >= expires:
+    kept = earlier_life.kept_by(seen.run) is not None
+    if expires is not None and seen.now >= expires and not kept:
         return Decision((DeleteRun(),))
-    return Decision(() if seen.takeover_grace else _write(seen, status.settled(seen)), expires)
+    if seen.takeover_grace:
+        return Decision((), expires)
+    actions = _write(seen, status.settled(seen)) or _mark(seen)
+    if kept and expires is not None and seen.now >= expires:
+        there = pod is not None and not pod.gone and pod.deletion is None
+        return Decision((*actions, *((DeletePod(pod.uid),) if there and pod is not None else ())))
+    return Decision(actions, expires)
+
+
+def _mark(seen: Observed) -> tuple[Action, ...]:
+    """Once, after the end is written: what has ended is not executed again, wherever it turns up."""
+    change = earlier_life.mark(seen.run, seen.run_id)
+    return () if change is None or seen.memory.unmarkable else (MarkEnded(change),)
 
 
 def _ended_at(seen: Observed) -> datetime | None:

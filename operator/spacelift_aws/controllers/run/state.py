@@ -90,6 +90,8 @@ class Progress:
     """Since when STS refuses this Run while its integration's trust holds."""
     pod_missing: bool = False
     """The API server answered that there is no pod."""
+    unmarkable: bool = False
+    """The API server does not let the ended Run be given its mark."""
     advised: bool = False
     """That the run may outlive its session has been told."""
     vanished_at: datetime | None = None

@@ -10,6 +10,7 @@ from spacelift_aws.api.meta import Condition, ConditionStatus, format_time, shor
 from spacelift_aws.api.reasons import ConditionType, CredentialsIssuedReason, LogsMaskedReason, SucceededReason
 from spacelift_aws.api.run import Phase, RunStatus
 from spacelift_aws.aws.console import cloud_trail_url
+from spacelift_aws.controllers.run.earlier_life import kept_by
 from spacelift_aws.controllers.run.pod.masking import Masking, all_masked
 from spacelift_aws.controllers.run.pod.outcome import started_at
 from spacelift_aws.controllers.run.pod.view import Pod, unmasked
@@ -97,7 +98,7 @@ def settled(seen: Observed) -> RunStatus:
     status = _base(seen)
     complete = status.condition(ConditionType.COMPLETE)
     if complete is not None and complete.status == "True" and status.finished_at is not None:
-        return status
+        return status.model_copy(update={"message": _kept(seen, complete.message)})
     message = "The phase was written by another hand than the operator's; what was left of the run is deleted."
     status = _set(status, seen, ConditionType.COMPLETE, "True", status.phase, message)
     succeeded: ConditionStatus = "True" if status.phase is Phase.FINISHED else "False"
@@ -106,6 +107,17 @@ def settled(seen: Observed) -> RunStatus:
     )
     status = _set(status, seen, ConditionType.SUCCEEDED, succeeded, reason, message)
     return status.model_copy(update={"message": message, "finished_at": status.finished_at or _whole(seen.now)})
+
+
+def _kept(seen: Observed, message: str) -> str:
+    """The message of the end, and where the time to live is not followed, why."""
+    tool = kept_by(seen.run)
+    if tool is None or seen.run.spec.ttl_seconds_after_finished is None:
+        return seen.run.status.message or message
+    return shorten(
+        f"{message} The Run is kept beyond its time to live, which deletes its pod only: {tool} tracks it, would make "
+        "it again and so have it executed again."
+    )
 
 
 _UNDER_WAY = {

@@ -13,7 +13,7 @@ from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.state import Authorized, Denied, Limits, Observed, Progress
 from spacelift_aws.controllers.run.template_facts import facts_of, trimmed
-from spacelift_aws.names import child_name, run_id
+from spacelift_aws.names import ANNOTATION_ENDED, LABEL_NO_BACKUP, child_name, run_id
 
 ROLE = "arn:aws:iam::222222222222:role/deploy/role-1"
 UID = "3c9a0b52-6f5e-4b8e-9f1c-0d4a3a1f7c11"
@@ -51,6 +51,8 @@ class Kit:
     ) -> Run:
         """A Run with these fields of its spec, by their names in the API; `pod` is the template's spec."""
         pod = pod if pod is not None else {"containers": [{"name": "main", "image": "i"}]}
+        ended = (status or {}).get("phase") in ("Finished", "Failed", "Stopped")
+        mark = {"annotations": {ANNOTATION_ENDED: self.run_id}, "labels": {LABEL_NO_BACKUP: "true"}} if ended else {}
         return Run.model_validate(
             {
                 "metadata": {
@@ -60,6 +62,7 @@ class Kit:
                     "resourceVersion": "1",
                     "generation": 1,
                     "creationTimestamp": self.time(0),
+                    **mark,
                     **(metadata or {}),
                 },
                 "spec": {"integrationRef": {"name": "prod"}, "template": {"spec": pod, **(template or {})}, **spec},

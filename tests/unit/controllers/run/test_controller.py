@@ -204,6 +204,12 @@ class Scene:
             raise NotFound(404, "NotFound", "no pod")
         return self.foreign
 
+    async def patch(self, resource: Resource, namespace: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        self._ask("mark run")
+        metadata = {**self.stored["metadata"], **body["metadata"]}
+        self.stored = {**self.stored, "metadata": metadata}
+        return self.stored
+
     async def patch_status(
         self, resource: Resource, namespace: str, name: str, status: dict[str, Any], *, resource_version: str
     ) -> dict[str, Any]:
@@ -283,7 +289,7 @@ async def test_an_unanswered_creation_is_deleted_until_it_can_no_longer_arrive(s
     assert scene.run.status.phase is Phase.STOPPED
     assert scene.now - began >= Limits().creation_in_doubt
     assert deletions >= 6
-    assert scene.asked[-2:] == ["delete secret", "patch status"]
+    assert scene.asked[-3:] == ["delete secret", "patch status", "mark run"]
 
 
 async def test_what_an_earlier_process_may_have_sent_is_in_doubt(scene: Scene) -> None:

@@ -113,6 +113,12 @@ class EventRouter:
                 self.run = self.run.model_copy(update={"status": wanted})
             case actions.Advise():
                 self.memory = replace(self.memory, advised=True)
+            case actions.MarkEnded(change):
+                assert self.run.status.phase.terminal, "nothing is marked that goes on"
+                marked = self.run.metadata.model_copy(
+                    update={key: change["metadata"][key] for key in ("annotations", "labels")}
+                )
+                self.run = self.run.model_copy(update={"metadata": marked})
             case actions.DeleteRun():
                 assert self.run.status.phase.terminal
                 self.deleted = True

@@ -7,7 +7,14 @@ from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import Credentials
 from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.owner import owner_reference
-from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_RUN, LABEL_RUN_ID, SECRET_TYPE, child_name
+from spacelift_aws.names import (
+    ANNOTATION_EXPIRES_AT,
+    ANNOTATION_RUN,
+    LABEL_NO_BACKUP,
+    LABEL_RUN_ID,
+    SECRET_TYPE,
+    child_name,
+)
 
 
 def build_secret(run: Run, run_id: str, credentials: Credentials) -> dict[str, Any]:
@@ -22,7 +29,7 @@ def build_secret(run: Run, run_id: str, credentials: Credentials) -> dict[str, A
         "metadata": {
             "name": child_name(run_id),
             "namespace": run.metadata.namespace,
-            "labels": {LABEL_RUN_ID: run_id, "velero.io/exclude-from-backup": "true"},
+            "labels": {LABEL_RUN_ID: run_id, LABEL_NO_BACKUP: "true"},
             "annotations": {
                 ANNOTATION_RUN: run.metadata.name,
                 ANNOTATION_EXPIRES_AT: format_time(credentials.expires_at),
