@@ -138,18 +138,43 @@ def classify(error: BaseException) -> StsError:
         return StsError(Failure.NO_IDENTITY, name, "the operator's AWS credentials could not be retrieved")
     if isinstance(error, boto.ParamValidationError):
         return StsError(Failure.INVALID_REQUEST, name, "a parameter has a form that STS does not know")
-    if isinstance(error, (boto.InvalidRegionError, boto.NoRegionError, boto.UnknownRegionError)):
+    if isinstance(error, boto.NoRegionError):
+        return StsError(Failure.INVALID_REQUEST, name, "no AWS region is set: set AWS_REGION, the charts' `region`")
+    if isinstance(error, (boto.InvalidRegionError, boto.UnknownRegionError)):
         return StsError(Failure.INVALID_REQUEST, name, "the AWS region is not a valid name")
     if isinstance(error, (boto.ConnectTimeoutError, boto.ReadTimeoutError)):
-        return StsError(Failure.RETRYING, name, "STS did not answer in time")
+        return StsError(Failure.RETRYING, name, f"STS did not answer in time: {_ON_THE_WAY}")
     if isinstance(error, (boto.HTTPClientError, boto.ConnectionError, ConnectionError, TimeoutError)):
-        return StsError(Failure.RETRYING, name, "STS could not be reached")
+        return StsError(Failure.RETRYING, name, f"STS could not be reached: {_why_unreachable(error)}")
     if isinstance(error, OSError) and not isinstance(error, boto.BotoCoreError):
         # The web identity's token file is read by botocore without a wrapper of its own.
         return StsError(Failure.NO_IDENTITY, name, "the operator's web identity token file cannot be read")
     if isinstance(error, RuntimeError) and "still expired" in str(error):
         return StsError(Failure.NO_IDENTITY, "ExpiredToken", "the operator's AWS credentials have expired")
     return StsError(Failure.RETRYING, name, "the call failed in a way that nobody foresaw")
+
+
+_ON_THE_WAY = "look at network policies, the VPC endpoint, and HTTPS_PROXY and NO_PROXY"
+
+
+def _why_unreachable(error: BaseException) -> str:
+    """The cause, and what to look at: in sentences of our own, because libraries quote proxies with their passwords."""
+    cause = getattr(error, "kwargs", {}).get("error", error)
+    said = f"{type(cause).__name__} {cause}".lower()
+    if isinstance(cause, FileNotFoundError) or "ca certificate bundle" in said or "no such file" in said:
+        return "the file that AWS_CA_BUNDLE names is not there"
+    if isinstance(error, boto.ProxyConnectionError) or "proxyerror" in said:
+        return "the proxy that HTTPS_PROXY names does not answer"
+    if isinstance(error, boto.SSLError) or "ssl" in said or "certificate" in said:
+        return (
+            "its certificate is not trusted here: behind a CA of one's own or a proxy that opens TLS, AWS_CA_BUNDLE "
+            "has to name a file with that CA's certificates"
+        )
+    if "resol" in said or "name or service not known" in said or "getaddrinfo" in said:
+        return "its name could not be resolved: look at the cluster's DNS, AWS_REGION and AWS_ENDPOINT_URL_STS"
+    if "refused" in said:
+        return f"the connection was refused: {_ON_THE_WAY}"
+    return _ON_THE_WAY
 
 
 def _answer_of(error: boto.ClientError) -> _Answer:

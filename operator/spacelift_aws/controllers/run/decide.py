@@ -35,7 +35,7 @@ from spacelift_aws.controllers.run.credentials.lifecycle import (
     rid_of_secret,
     session_life,
 )
-from spacelift_aws.controllers.run.pod.outcome import CLOCK_SKEW, finished_at, outcome_of, trouble_of
+from spacelift_aws.controllers.run.pod.outcome import CLOCK_SKEW, finished_at, grace_over, outcome_of, trouble_of
 from spacelift_aws.controllers.run.pod.view import Pod, unmasked
 from spacelift_aws.controllers.run.state import Authorized, Observed, SecretState
 from spacelift_aws.controllers.run.status import End
@@ -246,11 +246,13 @@ def _end_of(seen: Observed, pod: Pod | None) -> End:
     if refused is not None:
         return End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused, None, ended)
     outcome = outcome_of(pod) if pod is not None else None
+    killed = grace_over(pod) if pod is not None else ""
     if outcome is None or outcome.reason is SucceededReason.POD_DELETED:
-        return _cut_short(seen, pod, ended)
+        end = _cut_short(seen, pod, ended)
+        return replace(end, message=end.message + killed)
     if outcome.reason is SucceededReason.FINISHED:
         return End(Phase.FINISHED, outcome.reason, outcome.message, outcome.exit_code, ended)
-    return End(Phase.FAILED, outcome.reason, outcome.message, outcome.exit_code, ended)
+    return End(Phase.FAILED, outcome.reason, outcome.message + killed, outcome.exit_code, ended)
 
 
 def _cut_short(seen: Observed, pod: Pod | None, ended: datetime) -> End:

@@ -13,6 +13,9 @@ CLOCK_SKEW = timedelta(seconds=5)
 # Reasons of `DisruptionTarget` (https://kubernetes.io/docs/concepts/workloads/pods/disruptions/).
 _NODE_LOST = ("DeletionByTaintManager", "DeletionByPodGC")
 
+_KILLED = 128 + 9
+"""The exit code of what SIGKILL has ended."""
+
 _EVICTED = ("Evicted", "Preempting")
 
 # Only these are the words of the kubelet or the runtime. All others may be what the container itself has printed, as
@@ -97,6 +100,24 @@ def started_at(pod: Pod) -> datetime | None:
 def finished_at(pod: Pod) -> datetime | None:
     """When the last container of a finished pod ended."""
     return max((c.finished_at for c in pod.containers if c.finished_at), default=None)
+
+
+def grace_over(pod: Pod) -> str:
+    """That a container was killed because it had not ended in the time that it was given; empty if none was."""
+    if pod.deletion is None:
+        return ""
+    killed = (
+        container
+        for container in pod.containers
+        if container.exit_code == _KILLED and container.reason != "OOMKilled" and container.finished_at is not None
+    )
+    late = next((one for one in killed if one.finished_at and one.finished_at >= pod.deletion - CLOCK_SKEW), None)
+    if late is None:
+        return ""
+    return (
+        f" {_called(late)} had not ended after its {pod.grace.total_seconds():.0f} seconds of grace and was killed, "
+        "which may leave locks behind: give it more with the template's terminationGracePeriodSeconds."
+    )
 
 
 def _deleted_first(pod: Pod) -> bool:

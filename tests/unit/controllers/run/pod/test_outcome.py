@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from spacelift_aws.controllers.run.pod.outcome import finished_at, outcome_of, started_at, trouble_of
+from spacelift_aws.controllers.run.pod.outcome import finished_at, grace_over, outcome_of, started_at, trouble_of
 
 Said = dict[str, Any]
 
@@ -147,3 +147,22 @@ def test_times_are_those_of_the_containers(kit: Any) -> None:
     assert started_at(kit.running()) == kit.at(2)
     assert finished_at(kit.ended()) == kit.at(60)
     assert started_at(kit.pod({"startTime": kit.time(9)})) == kit.at(9)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "ended", "deletion", "killed"),
+    [
+        (137, "Error", 130, {"asked": 100, "grace": 30}, True),
+        (137, "Error", 101, {"asked": 100, "grace": 30}, False),
+        (137, "OOMKilled", 130, {"asked": 100, "grace": 30}, False),
+        (1, "Error", 130, {"asked": 100, "grace": 30}, False),
+        (137, "Error", 130, None, False),
+    ],
+)
+def test_a_grace_that_was_over_is_told(
+    kit: Any, code: int, reason: str, ended: float, deletion: dict[str, int] | None, killed: bool
+) -> None:
+    status = {"phase": "Failed", "containerStatuses": [kit.said(terminated=kit.terminated(code, ended, reason))]}
+    pod = kit.pod(status, metadata=kit.deleted(**deletion) if deletion else {})
+    assert ("after its 30 seconds of grace" in grace_over(pod)) is killed
+    assert ("terminationGracePeriodSeconds" in grace_over(pod)) is killed
