@@ -49,7 +49,7 @@ class RealStage(Stage):
 
     def install(self) -> None:
         """Install the operator's chart as a release of its own, and wait until its pods are ready."""
-        values = {**self._values(NAMESPACE, self.operator), "suggestedPolicies": []}
+        values = {**self._values(NAMESPACE, self.operator), "suggestedPolicies": [], "jobs": {"enabled": True}}
         charts.helm(
             self.cluster, "install", "operator", charts.OPERATOR, f"--namespace={NAMESPACE}", *_INSTALL, values=values
         )
