@@ -63,7 +63,7 @@ def test_a_cronjob_checks_for_drift_every_minute(stage: RealStage, namespace: st
     said = stage.cluster.kubectl("logs", f"job/{name}", f"--namespace={namespace}").stdout
     assert said.strip().endswith(f"/{run['status']['runId']}")
     assert (run["status"]["phase"], run["status"]["exitCode"]) == ("Finished", 2)
-    # The history's limit takes a Job away, and its Run with it.
+    # The history's limit takes the first Job away, and its Run with it.
     wait_until(lambda: bool(completed()) and completed() != [name], timeout=120, what="the next Job")
     stage.objects.wait(
         "Run", namespace, name, lambda body: body is None, timeout=60, what="the first Job's Run is gone"
