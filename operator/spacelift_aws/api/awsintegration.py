@@ -11,7 +11,7 @@ from spacelift_aws.api.meta import DnsLabel, Duration, Message, Model, ObjectMet
 from spacelift_aws.api.schema.markers import (
     Cel,
     Column,
-    Kind,
+    Definition,
     Matches,
     at_least,
     between,
@@ -383,7 +383,7 @@ class AwsIntegration(Model):
     """The right to act as an IAM role, for the Runs that refer to it. Its trust is verified by asking AWS: Runs are
     issued credentials only while exactly this integration can assume the role."""
 
-    definition: ClassVar[Kind] = Kind(
+    definition: ClassVar[Definition] = Definition(
         kind="AwsIntegration",
         plural=AWSINTEGRATIONS,
         short_name="awsint",

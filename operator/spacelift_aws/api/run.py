@@ -12,7 +12,7 @@ from spacelift_aws.api.schema.markers import (
     VALIDATIONS,
     Cel,
     Column,
-    Kind,
+    Definition,
     Matches,
     anything,
     between,
@@ -250,7 +250,7 @@ class Run(Model):
     """One execution of a pod with AWS credentials of its own. They are issued for this run alone, traceable to it, and
     deleted when it ends."""
 
-    definition: ClassVar[Kind] = Kind(
+    definition: ClassVar[Definition] = Definition(
         kind="Run",
         plural=RUNS,
         short_name="awsrun",

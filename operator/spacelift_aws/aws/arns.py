@@ -8,7 +8,7 @@ _CALLER = re.compile(r"arn:(aws[a-z-]*):(?:sts|iam)::(\d{12}):(.+)")
 
 
 @dataclass(frozen=True)
-class RoleArn:
+class ParsedRoleArn:
     """An IAM role. `path` begins and ends with a slash, as IAM has it; `/` is no path."""
 
     partition: str
@@ -34,13 +34,13 @@ class CallerArn:
     role: str | None
 
 
-def parse_role_arn(text: str) -> RoleArn | None:
+def parse_role_arn(text: str) -> ParsedRoleArn | None:
     """The parts of a role's ARN, None if it is none."""
     match = _ROLE.fullmatch(text)
     if match is None:
         return None
     partition, account, path, name = match.groups()
-    return RoleArn(partition, account, f"/{path}", name)
+    return ParsedRoleArn(partition, account, f"/{path}", name)
 
 
 def parse_caller_arn(text: str) -> CallerArn | None:

@@ -22,7 +22,7 @@ Scope = tuple[str, str | None]
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueueLimits:
     """How many turns may be held at once: in total, and for one role, one region, one tenant."""
 
     total: int
@@ -136,7 +136,7 @@ class _Ring:
 class FairQueue:
     """Hands out turns within `limits`, and within the rate of `bucket` if there is one."""
 
-    def __init__(self, limits: Limits, bucket: TokenBucket | None = None) -> None:
+    def __init__(self, limits: QueueLimits, bucket: TokenBucket | None = None) -> None:
         self._limits = limits
         self._bucket = bucket
         self._held = 0

@@ -13,7 +13,7 @@ SET_SOURCE_IDENTITY: Final = "sts:SetSourceIdentity"
 
 VERSION: Final = "2012-10-17"
 
-Statement = dict[str, Any]
+PolicyStatement = dict[str, Any]
 
 
 def session_actions(*, tags: bool, source_identity: bool) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def session_actions(*, tags: bool, source_identity: bool) -> tuple[str, ...]:
     return ((TAG_SESSION,) if tags else ()) + ((SET_SOURCE_IDENTITY,) if source_identity else ())
 
 
-def trust_statement(principal: str, external_id: str, extra: Sequence[str] = ()) -> Statement:
+def trust_statement(principal: str, external_id: str, extra: Sequence[str] = ()) -> PolicyStatement:
     """The one statement that a role's trust policy needs: this principal, with exactly this external ID."""
     return {
         "Effect": "Allow",
@@ -31,7 +31,7 @@ def trust_statement(principal: str, external_id: str, extra: Sequence[str] = ())
     }
 
 
-def session_statement(principal: str, extra: Sequence[str]) -> Statement:
+def session_statement(principal: str, extra: Sequence[str]) -> PolicyStatement:
     """The statement that allows tags or a source identity by themselves.
 
     It has no condition on the external ID: AWS documents that key for `sts:AssumeRole` alone, and without that action
@@ -40,7 +40,7 @@ def session_statement(principal: str, extra: Sequence[str]) -> Statement:
     return {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": _one_or_many(extra)}
 
 
-def trust_policy(principal: str, external_id: str, extra: Sequence[str] = ()) -> Statement:
+def trust_policy(principal: str, external_id: str, extra: Sequence[str] = ()) -> PolicyStatement:
     """The whole trust policy of a new role."""
     statements = [trust_statement(principal, external_id, extra)]
     if extra:
@@ -48,7 +48,7 @@ def trust_policy(principal: str, external_id: str, extra: Sequence[str] = ()) ->
     return {"Version": VERSION, "Statement": statements}
 
 
-def caller_statement(role_arn: str, extra: Sequence[str] = ()) -> Statement:
+def caller_statement(role_arn: str, extra: Sequence[str] = ()) -> PolicyStatement:
     """What the operator's own identity must be allowed, unless role and operator share an account."""
     return {"Effect": "Allow", "Action": _one_or_many((ASSUME_ROLE, *extra)), "Resource": role_arn}
 
@@ -68,12 +68,12 @@ def deny_all_arn(partition: str) -> str:
     return f"arn:{partition}:iam::aws:policy/AWSDenyAll"
 
 
-def readable(document: Statement) -> str:
+def readable(document: PolicyStatement) -> str:
     """JSON as it is pasted into an editor; the same document always gives the same text."""
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def one_line(document: Statement) -> str:
+def one_line(document: PolicyStatement) -> str:
     """JSON within a sentence."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 

@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from spacelift_aws import metrics
 from spacelift_aws.aws.errors import UNKNOWN_KEY, Failure, StsError, classify
-from spacelift_aws.aws.fair_queue import FairQueue, Limits, TokenBucket, Turn
+from spacelift_aws.aws.fair_queue import FairQueue, QueueLimits, TokenBucket, Turn
 
 T = TypeVar("T")
 
@@ -108,9 +108,9 @@ class Caller:
 class StsSettings:
     """How many calls run at once, and how fast probes may be."""
 
-    issuing: Limits = field(default=Limits(total=16, per_role=8, per_region=12, per_tenant=10))
+    issuing: QueueLimits = field(default=QueueLimits(total=16, per_role=8, per_region=12, per_tenant=10))
     """Calls that issue credentials to Runs."""
-    probing: Limits = field(default=Limits(total=6, per_role=2, per_region=5, per_tenant=3))
+    probing: QueueLimits = field(default=QueueLimits(total=6, per_role=2, per_region=5, per_tenant=3))
     """Calls that verify trust; they never take a place of those that issue."""
     probes_per_second: float = 50.0
     """Far below the 600 calls a second that AWS grants an account in a region."""

@@ -77,7 +77,7 @@ class Health:
         return None if self.waits_for is None else f"waiting for {self.waits_for}"
 
 
-class Probes:
+class HealthProbes:
     """Answers the probes over HTTP."""
 
     def __init__(self, health: Health) -> None:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 Key = TypeVar("Key", bound=Hashable)
 
-Handler = Callable[[Key], Awaitable[float | None]]
+Reconcile = Callable[[Key], Awaitable[float | None]]
 """Handles a key; answers the seconds after which to look again, or None where only a change can matter."""
 
 FIRST_RETRY = 0.5
@@ -34,7 +34,7 @@ LAST_RETRY = 60.0
 class WorkQueue(Generic[Key]):
     """Deduplicates keys, handles each serially, delays and retries."""
 
-    def __init__(self, handle: Handler[Key]) -> None:
+    def __init__(self, handle: Reconcile[Key]) -> None:
         self._handle = handle
         self._open = False
         self._dirty: dict[Key, None] = {}  # a dict, because it keeps the order of arrival

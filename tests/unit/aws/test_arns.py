@@ -1,14 +1,14 @@
 import pytest
 
-from spacelift_aws.aws.arns import CallerArn, RoleArn, account_of, parse_caller_arn, parse_role_arn, partition_of
+from spacelift_aws.aws.arns import CallerArn, ParsedRoleArn, account_of, parse_caller_arn, parse_role_arn, partition_of
 
 
 @pytest.mark.parametrize(
     ("text", "role"),
     [
-        ("arn:aws:iam::123456789012:role/deploy", RoleArn("aws", "123456789012", "/", "deploy")),
-        ("arn:aws-cn:iam::123456789012:role/a/b/deploy", RoleArn("aws-cn", "123456789012", "/a/b/", "deploy")),
-        ("arn:aws-us-gov:iam::123456789012:role/x", RoleArn("aws-us-gov", "123456789012", "/", "x")),
+        ("arn:aws:iam::123456789012:role/deploy", ParsedRoleArn("aws", "123456789012", "/", "deploy")),
+        ("arn:aws-cn:iam::123456789012:role/a/b/deploy", ParsedRoleArn("aws-cn", "123456789012", "/a/b/", "deploy")),
+        ("arn:aws-us-gov:iam::123456789012:role/x", ParsedRoleArn("aws-us-gov", "123456789012", "/", "x")),
         ("arn:aws:iam::123456789012:user/deploy", None),
         ("arn:aws:iam::12345:role/deploy", None),
         ("arn:aws:iam::123456789012:role/", None),
@@ -17,7 +17,7 @@ from spacelift_aws.aws.arns import CallerArn, RoleArn, account_of, parse_caller_
         ("", None),
     ],
 )
-def test_role_arns(text: str, role: RoleArn | None) -> None:
+def test_role_arns(text: str, role: ParsedRoleArn | None) -> None:
     assert parse_role_arn(text) == role
     assert role is None or str(role) == text
 

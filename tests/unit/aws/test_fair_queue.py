@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from spacelift_aws.aws.fair_queue import FairQueue, Limits, TokenBucket, Turn
+from spacelift_aws.aws.fair_queue import FairQueue, QueueLimits, TokenBucket, Turn
 
 Runner = Callable[[Any], Any]
 
-WIDE = Limits(total=100, per_role=100, per_region=100, per_tenant=100)
+WIDE = QueueLimits(total=100, per_role=100, per_region=100, per_tenant=100)
 
 
 async def settle() -> None:
@@ -41,7 +41,7 @@ async def serve_one_by_one(tasks: list[asyncio.Task[Turn]]) -> None:
 
 def test_lanes_take_turns_however_many_wait_in_one_of_them(run_in_fake_time: Runner) -> None:
     async def scenario() -> list[str]:
-        turns = FairQueue(Limits(total=1, per_role=1, per_region=1, per_tenant=1))
+        turns = FairQueue(QueueLimits(total=1, per_role=1, per_region=1, per_tenant=1))
         order: list[str] = []
         tasks = await queue_up(turns, order, "a-1", "a-2", "a-3", "a-4", "b-1", "c-1", "b-2")
         await serve_one_by_one(tasks)
@@ -54,19 +54,19 @@ def test_lanes_take_turns_however_many_wait_in_one_of_them(run_in_fake_time: Run
     ("limits", "slow", "other"),
     [
         pytest.param(
-            Limits(3, per_role=2, per_region=3, per_tenant=3),
+            QueueLimits(3, per_role=2, per_region=3, per_tenant=3),
             ("ns", "slow-role", "eu"),
             ("ns", "other-role", "eu"),
             id="a slow role leaves room for another role of the same namespace",
         ),
         pytest.param(
-            Limits(3, per_role=3, per_region=2, per_tenant=3),
+            QueueLimits(3, per_role=3, per_region=2, per_tenant=3),
             ("ns", "role", "slow-region"),
             ("ns", "role", "eu"),
             id="a slow region leaves room for another region",
         ),
         pytest.param(
-            Limits(3, per_role=3, per_region=3, per_tenant=2),
+            QueueLimits(3, per_role=3, per_region=3, per_tenant=2),
             ("slow", "role", "eu"),
             ("other", "role", "eu"),
             id="a slow namespace leaves room for another namespace",
@@ -74,7 +74,7 @@ def test_lanes_take_turns_however_many_wait_in_one_of_them(run_in_fake_time: Run
     ],
 )
 def test_what_is_slow_does_not_starve_others(
-    run_in_fake_time: Runner, limits: Limits, slow: tuple[str, str, str], other: tuple[str, str, str]
+    run_in_fake_time: Runner, limits: QueueLimits, slow: tuple[str, str, str], other: tuple[str, str, str]
 ) -> None:
     async def scenario() -> None:
         turns = FairQueue(limits)
@@ -106,7 +106,7 @@ def test_a_turn_released_twice_counts_once(run_in_fake_time: Runner) -> None:
 
 def test_urgent_goes_first_but_not_forever(run_in_fake_time: Runner) -> None:
     async def scenario() -> list[str]:
-        turns = FairQueue(Limits(total=1, per_role=1, per_region=1, per_tenant=1))
+        turns = FairQueue(QueueLimits(total=1, per_role=1, per_region=1, per_tenant=1))
         order: list[str] = []
         blocker = await turns.take("z", "role", "region")
         tasks = await queue_up(turns, order, "a-1", "a-2")
@@ -120,7 +120,7 @@ def test_urgent_goes_first_but_not_forever(run_in_fake_time: Runner) -> None:
 
 def test_who_waits_already_can_be_made_urgent(run_in_fake_time: Runner) -> None:
     async def scenario() -> list[str]:
-        turns = FairQueue(Limits(total=1, per_role=1, per_region=1, per_tenant=1))
+        turns = FairQueue(QueueLimits(total=1, per_role=1, per_region=1, per_tenant=1))
         order: list[str] = []
         blocker = await turns.take("z", "role", "region")
         tasks = await queue_up(turns, order, "a-1", "a-2", "b-1", "c-1")
@@ -138,7 +138,7 @@ def test_who_waits_already_can_be_made_urgent(run_in_fake_time: Runner) -> None:
 
 def test_who_was_made_urgent_can_still_be_cancelled(run_in_fake_time: Runner) -> None:
     async def scenario() -> list[str]:
-        turns = FairQueue(Limits(total=1, per_role=1, per_region=1, per_tenant=1))
+        turns = FairQueue(QueueLimits(total=1, per_role=1, per_region=1, per_tenant=1))
         order: list[str] = []
         blocker = await turns.take("z", "role", "region")
         first, second = await queue_up(turns, order, "a-1", "b-1")
@@ -194,7 +194,7 @@ def test_a_thousand_integrations_of_five_calls_take_a_hundred_seconds(run_in_fak
 
 def test_cancelling_who_waits_frees_the_place_in_the_row(run_in_fake_time: Runner) -> None:
     async def scenario() -> None:
-        turns = FairQueue(Limits(total=1, per_role=1, per_region=1, per_tenant=1))
+        turns = FairQueue(QueueLimits(total=1, per_role=1, per_region=1, per_tenant=1))
         order: list[str] = []
         held = await turns.take("z", "role", "region")
         first, second = await queue_up(turns, order, "a-1", "a-2")
@@ -210,7 +210,7 @@ def test_cancelling_who_waits_frees_the_place_in_the_row(run_in_fake_time: Runne
 
 def test_cancelling_in_the_moment_of_the_grant_gives_the_turn_to_the_next(run_in_fake_time: Runner) -> None:
     async def scenario() -> None:
-        turns = FairQueue(Limits(total=1, per_role=1, per_region=1, per_tenant=1))
+        turns = FairQueue(QueueLimits(total=1, per_role=1, per_region=1, per_tenant=1))
         order: list[str] = []
         held = await turns.take("z", "role", "region")
         first, second = await queue_up(turns, order, "a-1", "a-2")

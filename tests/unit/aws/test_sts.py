@@ -12,13 +12,13 @@ from botocore import exceptions as boto
 from moto import mock_aws
 
 from spacelift_aws.aws.errors import Failure, StsError
-from spacelift_aws.aws.fair_queue import Limits
+from spacelift_aws.aws.fair_queue import QueueLimits
 from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Sts, StsSettings, silence_wire_logs
 
 SECRET, TOKEN = "SECRET-KEY-OF-A-SESSION", "TOKEN-OF-A-SESSION"
 ROLE = "arn:aws:iam::123456789012:role/team/deploy"
 REQUEST = AssumeRoleRequest(ROLE, "01ARZ3NDEKTSV4RRFFQ69G5FAV", "demo@team@deploy", 3600)
-ONE_BY_ONE = StsSettings(issuing=Limits(1, 1, 1, 1), probing=Limits(1, 1, 1, 1))
+ONE_BY_ONE = StsSettings(issuing=QueueLimits(1, 1, 1, 1), probing=QueueLimits(1, 1, 1, 1))
 
 
 class FakeClient:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from spacelift_aws.runtime import health as module
-from spacelift_aws.runtime.health import BLOCKED_AFTER, UNWATCHED_AFTER, Health, Probes
+from spacelift_aws.runtime.health import BLOCKED_AFTER, UNWATCHED_AFTER, Health, HealthProbes
 from spacelift_aws.runtime.http_server import HttpServer
 
 PODS = "/api/v1/pods"
@@ -115,7 +115,7 @@ def port(health: Health) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number: int = free.getsockname()[1]
-    HttpServer(Probes(health).routes(), number).start()
+    HttpServer(HealthProbes(health).routes(), number).start()
     return number
 
 
@@ -133,7 +133,7 @@ def test_both_answers_over_http_on_both_ip_versions(health: Health, clock: Clock
 
 def test_a_port_that_is_taken_is_an_error(health: Health, port: int) -> None:
     with pytest.raises(OSError, match="address already in use"):
-        HttpServer(Probes(health).routes(), port).start()
+        HttpServer(HealthProbes(health).routes(), port).start()
 
 
 def test_without_any_ipv6_address_ipv4_is_answered(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,5 +147,5 @@ def test_without_any_ipv6_address_ipv4_is_answered(health: Health, monkeypatch: 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number: int = free.getsockname()[1]
-    HttpServer(Probes(health).routes(), number).start()
+    HttpServer(HealthProbes(health).routes(), number).start()
     assert ask("127.0.0.1", number, "/healthz")[0] == 200

@@ -23,7 +23,7 @@ from spacelift_aws.api import GROUP, VERSION
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.meta import Model, format_duration
 from spacelift_aws.api.run import Run
-from spacelift_aws.api.schema.markers import VALIDATIONS, Column, Kind
+from spacelift_aws.api.schema.markers import VALIDATIONS, Column, Definition
 
 CATEGORY = "spacelift"
 KINDS: tuple[type[AwsIntegration] | type[Run], ...] = (AwsIntegration, Run)
@@ -124,7 +124,7 @@ def structural_schema(model: type[Model]) -> dict[str, Any]:
     return _ordered(inlined)
 
 
-def _version(kind: Kind, schema: Mapping[str, Any]) -> dict[str, Any]:
+def _version(kind: Definition, schema: Mapping[str, Any]) -> dict[str, Any]:
     version: dict[str, Any] = {
         "name": VERSION,
         "served": True,

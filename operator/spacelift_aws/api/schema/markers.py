@@ -134,7 +134,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Definition:
     """What the definition of a kind says beside its schema."""
 
     kind: str

@@ -10,7 +10,7 @@ from spacelift_aws.api.meta import parse_time
 from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.job import decide as decisions
 from spacelift_aws.controllers.job.build import build_run
-from spacelift_aws.controllers.job.decide import Observed, decide
+from spacelift_aws.controllers.job.decide import ObservedJob, decide
 from spacelift_aws.controllers.job.rules import refusal
 from spacelift_aws.controllers.job.view import Job, integration_of, owns, parse_job
 from spacelift_aws.kube.client import Kube
@@ -18,11 +18,10 @@ from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Invalid
 from spacelift_aws.kube.events import Recorder, Regarding
 from spacelift_aws.kube.resources import JOBS, POLICY_BINDINGS, RUNS
 from spacelift_aws.runtime.role import Role
+from spacelift_aws.runtime.store import ObjectKey
 
 log = logging.getLogger(__name__)
 
-JobKey = tuple[str, str]
-"""Namespace and name."""
 
 POLICY = "spacelift-aws-jobs"
 """The admission policy that asks what creators of Jobs may use, and its binding."""
@@ -38,9 +37,9 @@ POLICY_KEPT = timedelta(minutes=1)
 class JobView(Protocol):
     """The objects as last seen, and where the answers to our own writes go."""
 
-    def job(self, key: JobKey) -> Job | None: ...
-    def run(self, key: JobKey) -> Run | None: ...
-    def integration(self, key: JobKey) -> AwsIntegration | None: ...
+    def job(self, key: ObjectKey) -> Job | None: ...
+    def run(self, key: ObjectKey) -> Run | None: ...
+    def integration(self, key: ObjectKey) -> AwsIntegration | None: ...
     def saw_job(self, job: Job) -> None: ...
     def lost_job(self, job: Job) -> None: ...
     def saw_run(self, run: Run) -> None: ...
@@ -61,7 +60,7 @@ class JobController:
         self._policy: tuple[datetime, datetime | None] | None = None
         """When the policy's binding was looked at, and its creation."""
 
-    async def reconcile(self, key: JobKey) -> float | None:
+    async def reconcile(self, key: ObjectKey) -> float | None:
         """Bring one Job forward as far as it goes now; answers the seconds after which to look again."""
         missing = False
         for _ in range(STEPS):
@@ -79,13 +78,13 @@ class JobController:
         log.error("Job %s/%s: no end of decisions in sight; slowing down", *key)
         return FIRST_RETRY
 
-    async def _observe(self, key: JobKey, *, run_missing: bool) -> Observed | None:
+    async def _observe(self, key: ObjectKey, *, run_missing: bool) -> ObservedJob | None:
         job = self._view.job(key)
         if job is None or not self._is_ours(job):
             return None
         run = self._view.run(key)
         checked_since = await self._checked_since() if run is None and not job.finished else None
-        return Observed(job, run, self._clock(), checked_since, run_missing)
+        return ObservedJob(job, run, self._clock(), checked_since, run_missing)
 
     def _is_ours(self, job: Job) -> bool:
         """Whether the Job's Run is this process's to execute, by the integration that it names."""
@@ -109,7 +108,7 @@ class JobController:
                 self._policy = (now, None)
         return self._policy[1]
 
-    async def _do(self, seen: Observed, action: decisions.Action) -> bool:
+    async def _do(self, seen: ObservedJob, action: decisions.JobAction) -> bool:
         """Whether the Run turned out not to be there."""
         job, run = seen.job, seen.run
         match action:
@@ -119,16 +118,16 @@ class JobController:
                 return not await self._look_for_run(job)
             case decisions.StopRun() if run is not None:
                 await self._stop(run)
-            case decisions.DeleteRun(uid) if run is not None:
+            case decisions.DeleteRunOfJob(uid) if run is not None:
                 if await self._kube.delete(RUNS, job.namespace, job.name, uid=uid) is None:
                     self._view.lost_run(run)
-            case decisions.WriteStatus(patch, event):
+            case decisions.WriteJobStatus(patch, event):
                 await self._write_status(job, patch, event)
             case decisions.Tell(type_, reason, message):
                 self._recorder.event(_regarding(job), type_, reason, message)
         return False
 
-    async def _create_run(self, seen: Observed) -> None:
+    async def _create_run(self, seen: ObservedJob) -> None:
         job = seen.job
         try:
             body = await self._kube.create(RUNS, job.namespace, build_run(job))

@@ -1,8 +1,8 @@
 """What to do next for a Job: one pure function from what is known to the next actions.
 
-    (suspended) ──► CreateRun ──► WriteStatus (active) ──► the Run's own way ──► WriteStatus (Complete or Failed)
+    (suspended) ──► CreateRun ──► WriteJobStatus (active) ──► the Run's own way ──► WriteJobStatus (Complete or Failed)
          ▲                                │
-         └── DeleteRun ◄── StopRun ◄──────┘ suspend; the deadline only stops
+         └── DeleteRunOfJob ◄── StopRun ◄──────┘ suspend; the deadline only stops
 
 The Run does all that a pod and credentials are needed for; this only begins it, stops it, and tells its end.
 """
@@ -32,7 +32,7 @@ Patch = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedJob:
     """One Job, the Run of its name, and what this process was told."""
 
     job: Job
@@ -60,14 +60,14 @@ class StopRun:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteRun:
+class DeleteRunOfJob:
     """Delete the Run, which has ended, so that another may take its name."""
 
     uid: str
 
 
 @dataclass(frozen=True, slots=True)
-class WriteStatus:
+class WriteJobStatus:
     """Merge this into the Job's status, if the Job is still the one decided on."""
 
     patch: Patch
@@ -84,22 +84,22 @@ class Tell:
     message: str
 
 
-Action = CreateRun | LookForRun | StopRun | DeleteRun | WriteStatus | Tell
+JobAction = CreateRun | LookForRun | StopRun | DeleteRunOfJob | WriteJobStatus | Tell
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class JobDecision:
     """Actions to do now, in this order, and when to look again if nothing changes before."""
 
-    actions: tuple[Action, ...] = ()
+    actions: tuple[JobAction, ...] = ()
     again_at: datetime | None = None
 
 
-def decide(seen: Observed) -> Decision:
+def decide(seen: ObservedJob) -> JobDecision:
     """The next actions for a Job."""
     job, run = seen.job, seen.run
     if job.finished or job.deleted:
-        return Decision()
+        return JobDecision()
     if run is not None and not owns(job, run):
         return _name_taken(seen)
     if run is None:
@@ -113,7 +113,7 @@ def decide(seen: Observed) -> Decision:
     return _under_way(seen, run)
 
 
-def _without_run(seen: Observed) -> Decision:
+def _without_run(seen: ObservedJob) -> JobDecision:
     """No Run: was there one, and may there be one now?"""
     job = seen.job
     refused = refusal(job)
@@ -124,9 +124,9 @@ def _without_run(seen: Observed) -> Decision:
     if not job.active:
         if seen.checked_since is not None and job.created < seen.checked_since:
             return fail(seen, UNCHECKED, _unchecked())
-        return Decision((CreateRun(),))
+        return JobDecision((CreateRun(),))
     if not seen.run_missing:
-        return Decision((LookForRun(),))
+        return JobDecision((LookForRun(),))
     return fail(seen, RUN_DELETED, f"Run {job.name} was deleted before it had ended.", pods=1)
 
 
@@ -137,23 +137,23 @@ def _unchecked() -> str:
     )
 
 
-def _name_taken(seen: Observed) -> Decision:
+def _name_taken(seen: ObservedJob) -> JobDecision:
     """Whoever has the name keeps it: a Job acts on no Run but its own."""
     name = seen.job.name
-    return Decision(
+    return JobDecision(
         (Tell("Warning", NAME_TAKEN, f"A Run named {name} is not this Job's: delete it, or rename the Job."),)
     )
 
 
-def _suspend(seen: Observed, run: Run) -> Decision:
+def _suspend(seen: ObservedJob, run: Run) -> JobDecision:
     """The pod ends with its grace, and the Run makes way for the next one."""
     if run.status.phase.terminal:
-        return Decision((DeleteRun(run.metadata.uid),))
+        return JobDecision((DeleteRunOfJob(run.metadata.uid),))
     actions = _patched(seen, status.suspending(seen.job))
-    return Decision(actions if run.spec.stop else (*actions, StopRun()))
+    return JobDecision(actions if run.spec.stop else (*actions, StopRun()))
 
 
-def _end(seen: Observed, run: Run) -> Decision:
+def _end(seen: ObservedJob, run: Run) -> JobDecision:
     """The Run has ended, and the Job with it."""
     if run.status.phase is Phase.FINISHED:
         return _write(seen, status.succeeded(seen.job, run, seen.now), "Normal")
@@ -162,13 +162,13 @@ def _end(seen: Observed, run: Run) -> Decision:
     return _write(seen, status.failure_of(seen.job, run, seen.now, late=late), "Warning")
 
 
-def _under_way(seen: Observed, run: Run) -> Decision:
+def _under_way(seen: ObservedJob, run: Run) -> JobDecision:
     """The Run goes its way; the Job shows how far it is, and has a deadline of its own."""
     deadline = _deadline(seen.job)
     actions = _patched(seen, status.begun(seen.job, run, seen.now))
     if deadline is not None and seen.now >= deadline and not run.spec.stop:
-        return Decision((*actions, StopRun()))
-    return Decision(actions, deadline)
+        return JobDecision((*actions, StopRun()))
+    return JobDecision(actions, deadline)
 
 
 def _deadline(job: Job) -> datetime | None:
@@ -176,29 +176,29 @@ def _deadline(job: Job) -> datetime | None:
     return job.started + timedelta(seconds=seconds) if seconds is not None and job.started is not None else None
 
 
-def fail(seen: Observed, reason: str, message: str, *, pods: int = 0) -> Decision:
+def fail(seen: ObservedJob, reason: str, message: str, *, pods: int = 0) -> JobDecision:
     """End the Job without success."""
     return _write(seen, status.failed(seen.job, reason, message, seen.now, pods=pods), "Warning")
 
 
-def _write(seen: Observed, wanted: Mapping[str, Any], event: str | None = None) -> Decision:
+def _write(seen: ObservedJob, wanted: Mapping[str, Any], event: str | None = None) -> JobDecision:
     """Write what differs; an end is told by an Event too, in the words of its last condition."""
     patch = status.patch(seen.job, wanted)
     if not patch:
-        return Decision()
+        return JobDecision()
     if event is None:
-        return Decision((WriteStatus(patch),))
+        return JobDecision((WriteJobStatus(patch),))
     last = wanted["conditions"][-1]
-    return Decision((WriteStatus(patch, (event, last["reason"], last["message"])),))
+    return JobDecision((WriteJobStatus(patch, (event, last["reason"], last["message"])),))
 
 
-def _patched(seen: Observed, wanted: Mapping[str, Any]) -> tuple[Action, ...]:
+def _patched(seen: ObservedJob, wanted: Mapping[str, Any]) -> tuple[JobAction, ...]:
     patch = status.patch(seen.job, wanted)
     if not patch:
         return ()
     said, says = seen.job.condition(status.WAITS), _waits(wanted)
     news = says is not None and says["status"] == "False" and (said or {}).get("reason") != says["reason"]
-    return (WriteStatus(patch, ("Warning", says["reason"], says["message"]) if news and says else None),)
+    return (WriteJobStatus(patch, ("Warning", says["reason"], says["message"]) if news and says else None),)
 
 
 def _waits(wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -12,12 +12,12 @@ from typing import Any
 from spacelift_aws.api.meta import format_time, shorten
 from spacelift_aws.api.reasons import ConditionType, SucceededReason
 from spacelift_aws.api.run import Phase, Run
-from spacelift_aws.controllers.job.view import PREFIX, Job, Wire
+from spacelift_aws.controllers.job.view import PREFIX, Job, JobBody
 
 WAITS = PREFIX + ConditionType.CREDENTIALS_ISSUED
 """The Run's condition of that name, on its Job: for what it waits."""
 
-Conditions = tuple[Wire, ...]
+Conditions = tuple[JobBody, ...]
 
 
 def begun(job: Job, run: Run, now: datetime) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def failure_of(job: Job, run: Run, now: datetime, *, late: bool) -> dict[str, An
     return failed(job, reason, message, now, pods=1 if run.status.pod_name is not None else 0)
 
 
-def patch(job: Job, wanted: Wire) -> dict[str, Any]:
+def patch(job: Job, wanted: JobBody) -> dict[str, Any]:
     """The merge patch that brings a Job's status to what is wanted; empty where it is so already.
 
     The API server leaves out what is zero.
@@ -100,7 +100,9 @@ def _with_what_it_waits_for(job: Job, conditions: Conditions, run: Run, now: dat
     return _with(conditions, WAITS, told.status, str(told.reason), told.message, now)
 
 
-def _with(conditions: Iterable[Wire], type_: str, status: str, reason: str, message: str, now: datetime) -> Conditions:
+def _with(
+    conditions: Iterable[JobBody], type_: str, status: str, reason: str, message: str, now: datetime
+) -> Conditions:
     """The conditions with one replaced or added; its transition time stays where its status does."""
     kept = tuple(conditions)
     known = next((one for one in kept if one.get("type") == type_), None)

@@ -20,7 +20,7 @@ WORKER_POOL = PREFIX + "worker-pool"
 CREDENTIALS_FOR = PREFIX + "credentials-for"
 SUCCESS_EXIT_CODES = PREFIX + "success-exit-codes"
 
-Wire = Mapping[str, Any]
+JobBody = Mapping[str, Any]
 """JSON as the API has it."""
 
 
@@ -37,8 +37,8 @@ class Job:
     ours: bool
     """Whether it asks to be executed by us."""
     annotations: Mapping[str, str]
-    spec: Wire
-    status: Wire
+    spec: JobBody
+    status: JobBody
 
     @property
     def suspended(self) -> bool:
@@ -66,12 +66,12 @@ class Job:
         return parse_time(self.status.get("startTime"))
 
     @property
-    def template(self) -> Wire:
+    def template(self) -> JobBody:
         """Its pod template."""
-        template: Wire = self.spec["template"]
+        template: JobBody = self.spec["template"]
         return template
 
-    def condition(self, type_: str) -> Wire | None:
+    def condition(self, type_: str) -> JobBody | None:
         """The condition of that type, if there is one."""
         return next((one for one in self.status.get("conditions") or () if one.get("type") == type_), None)
 
@@ -80,7 +80,7 @@ class Job:
         return (self.condition(type_) or {}).get("status") == "True"
 
 
-def parse_job(body: Wire) -> Job:
+def parse_job(body: JobBody) -> Job:
     """A Job of the API. Raises KeyError where it is none."""
     metadata = body["metadata"]
     created = parse_time(metadata["creationTimestamp"])

@@ -20,17 +20,7 @@ from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
-from spacelift_aws.controllers.run.ports import (
-    Clock,
-    Issuer,
-    ObjectKey,
-    OrphanKey,
-    Trust,
-    View,
-    key_of,
-    own_pod,
-    run_id_of,
-)
+from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, RunView, Trust, key_of, own_pod, run_id_of
 from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, ProgressStore, next_try
 from spacelift_aws.controllers.run.requester import requested_by, stopped_by
 from spacelift_aws.controllers.run.state import (
@@ -49,6 +39,7 @@ from spacelift_aws.kube.events import Recorder, Regarding
 from spacelift_aws.kube.resources import PODS, RUNS
 from spacelift_aws.names import child_name
 from spacelift_aws.runtime.role import Role
+from spacelift_aws.runtime.store import ObjectKey
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +71,7 @@ class Executor:
         self,
         *,
         role: Role,
-        view: View,
+        view: RunView,
         trust: Trust,
         kube: Kube,
         sts: Issuer,

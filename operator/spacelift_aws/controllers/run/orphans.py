@@ -5,7 +5,7 @@ from collections.abc import Callable
 from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.run.controller import Executor
 from spacelift_aws.controllers.run.pod.view import Pod
-from spacelift_aws.controllers.run.ports import OrphanKey, View, run_id_of
+from spacelift_aws.controllers.run.ports import OrphanKey, RunView, run_id_of
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import NotFound
 from spacelift_aws.kube.resources import RUNS
@@ -14,7 +14,9 @@ from spacelift_aws.kube.resources import RUNS
 class OrphanCollector:
     """Removes it, once the API server has said that the Run is gone."""
 
-    def __init__(self, executor: Executor, view: View, kube: Kube, pod_named: Callable[[str, str], Pod | None]) -> None:
+    def __init__(
+        self, executor: Executor, view: RunView, kube: Kube, pod_named: Callable[[str, str], Pod | None]
+    ) -> None:
         """`pod_named` finds a pod by namespace and run ID."""
         self._executor = executor
         self._view = view

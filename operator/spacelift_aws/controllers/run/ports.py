@@ -11,14 +11,12 @@ from spacelift_aws.aws.sts import AssumeRoleRequest, Session
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.template_facts import TemplateFacts
 from spacelift_aws.names import run_id
-
-ObjectKey = tuple[str, str]
-"""Namespace and name."""
+from spacelift_aws.runtime.store import ObjectKey
 
 Clock = Callable[[], datetime]
 
 
-class View(Protocol):
+class RunView(Protocol):
     """The objects as last seen, and where what our own calls show goes."""
 
     def run(self, key: ObjectKey) -> Run | None: ...
@@ -74,7 +72,7 @@ def run_id_of(run: Run) -> str:
     return run_id(run.metadata.creation_timestamp, run.metadata.uid)
 
 
-def own_pod(view: View, run: Run) -> Pod | None:
+def own_pod(view: RunView, run: Run) -> Pod | None:
     """The Run's pod. Somebody else's is never adopted; that it has the name shows when ours is created."""
     pod = view.pod_of(run)
     return pod if pod is not None and pod.owner_uid == run.metadata.uid else None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spacelift_aws.api.run import Run
-from spacelift_aws.controllers.job.decide import Observed
+from spacelift_aws.controllers.job.decide import ObservedJob
 from spacelift_aws.controllers.job.view import INTEGRATION, MANAGED_BY, Job, parse_job
 
 UID = "6f0e3c8a-1111-4222-8333-944445555666"
@@ -78,8 +78,8 @@ class Kit:
             }
         )
 
-    def seen(self, job: Job | None = None, run: Run | None = None, seconds: float = 2, **more: Any) -> Observed:
-        return Observed(job=job or self.job(), run=run, now=self.at(seconds), **more)
+    def seen(self, job: Job | None = None, run: Run | None = None, seconds: float = 2, **more: Any) -> ObservedJob:
+        return ObservedJob(job=job or self.job(), run=run, now=self.at(seconds), **more)
 
     def condition(self, type_: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
         return {

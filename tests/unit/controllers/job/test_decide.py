@@ -7,11 +7,11 @@ import pytest
 from spacelift_aws.controllers.job import decide as decisions
 from spacelift_aws.controllers.job.decide import (
     CreateRun,
-    DeleteRun,
+    DeleteRunOfJob,
     LookForRun,
     StopRun,
     Tell,
-    WriteStatus,
+    WriteJobStatus,
     decide,
 )
 from spacelift_aws.controllers.job.view import parse_job
@@ -19,9 +19,9 @@ from spacelift_aws.controllers.job.view import parse_job
 BEGUN = {"startTime": "2026-01-02T03:04:06Z", "active": 1}
 
 
-def written(decision: decisions.Decision) -> dict[str, Any]:
+def written(decision: decisions.JobDecision) -> dict[str, Any]:
     """What the one status write of a decision contains."""
-    (write,) = [action for action in decision.actions if isinstance(action, WriteStatus)]
+    (write,) = [action for action in decision.actions if isinstance(action, WriteJobStatus)]
     return dict(write.patch)
 
 
@@ -47,7 +47,7 @@ def test_what_a_run_waits_for_reaches_the_job_and_an_event(kit: Any) -> None:
     waits = kit.condition("CredentialsIssued", "False", "IntegrationNotReady", "not ready")
     decision = decide(kit.seen(kit.job(status=BEGUN), kit.run(conditions=[waits])))
     (write,) = decision.actions
-    assert isinstance(write, WriteStatus)
+    assert isinstance(write, WriteJobStatus)
     assert write.event == ("Warning", "IntegrationNotReady", "not ready")
     assert conditions(written(decision)) == {"aws.spacelift.io/CredentialsIssued": ("False", "IntegrationNotReady")}
     after = kit.job(status={**BEGUN, **write.patch})
@@ -83,7 +83,7 @@ def test_a_run_without_success_fails_its_job_with_the_runs_reason(
     assert (patch.get("failed", 0), patch["active"]) == (failed, 0)
     assert "completionTime" not in patch
     (write,) = decision.actions
-    assert isinstance(write, WriteStatus)
+    assert isinstance(write, WriteJobStatus)
     assert write.event == ("Warning", reason, "Run drift: why")
 
 
@@ -133,7 +133,7 @@ def test_a_suspended_job_stops_its_run_and_another_follows(kit: Any) -> None:
     # Taken back meanwhile: what was told to end goes to its end, and is followed by another all the same.
     for suspend in (True, False):
         job = kit.job(status=status, suspend=suspend)
-        assert decide(kit.seen(job, kit.run("Stopped", stop=True))).actions == (DeleteRun("run-uid"),)
+        assert decide(kit.seen(job, kit.run("Stopped", stop=True))).actions == (DeleteRunOfJob("run-uid"),)
     assert decide(kit.seen(kit.job(status=status))).actions == (CreateRun(),)
     patch = written(decide(kit.seen(kit.job(status=status, suspend=True))))
     assert (patch["startTime"], patch["terminating"]) == (None, 0)

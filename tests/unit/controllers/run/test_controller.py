@@ -15,7 +15,7 @@ from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
 from spacelift_aws.controllers.run.credentials.issue import scrubbed
 from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
-from spacelift_aws.controllers.run.ports import ObjectKey, OrphanKey
+from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.run.state import Limits
 from spacelift_aws.controllers.run.template_facts import TemplateFacts, facts_of
 from spacelift_aws.kube.client import Deletion
@@ -23,6 +23,7 @@ from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Forbidd
 from spacelift_aws.kube.events import Regarding
 from spacelift_aws.kube.resources import Resource
 from spacelift_aws.roles.controller import ControllerRole
+from spacelift_aws.runtime.store import ObjectKey
 
 KEY = ("team", "plan")
 INTEGRATION = AwsIntegration.model_validate(

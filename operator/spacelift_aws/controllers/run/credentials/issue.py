@@ -12,7 +12,7 @@ from spacelift_aws.aws.sts import Credentials
 from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.controllers.run.credentials.secret import build_secret
 from spacelift_aws.controllers.run.journal import Journal
-from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, Trust, View, key_of, own_pod
+from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, RunView, Trust, key_of, own_pod
 from spacelift_aws.controllers.run.progress import ProgressStore
 from spacelift_aws.controllers.run.state import Authorized, Limits, Observed, SecretState, TerminalFailure
 from spacelift_aws.kube.client import Deletion, Kube, Object
@@ -28,7 +28,7 @@ class Issuing:
     def __init__(
         self,
         *,
-        view: View,
+        view: RunView,
         trust: Trust,
         kube: Kube,
         sts: Issuer,
