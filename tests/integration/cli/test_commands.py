@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from sandbox.plugin import Plugin
+from sandbox.process import wait_until
 from sandbox.stage import INSTALLATION, Stage
 
 
@@ -302,3 +304,22 @@ def test_kubectl_completes(plugin: Plugin, stage: Stage) -> None:
         text=True,
     )
     assert {line.split("\t")[0] for line in done.stdout.splitlines()} >= {"trust", "trust-policy"}
+
+
+def test_what_changes_comes_line_by_line_without_a_terminal(
+    stage: Stage, plugin: Plugin, ready: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with out.open("wb") as stdout:
+        process = plugin.start("runs", "-n", ready, "--watch", stdout=stdout, stderr=subprocess.DEVNULL)
+    try:
+        stage.run(ready, name="short")
+        wait_until(lambda: "Finished" in out.read_text(), timeout=60, what="the end of the Run")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+    lines = out.read_text().splitlines()
+    assert lines[0].split()[0] == "NAME"
+    assert {line.split()[0] for line in lines[1:]} == {"short"}
+    assert "\x1b" not in out.read_text()

@@ -29,7 +29,9 @@ def config(name: str, server: str = "https://one", **more: Any) -> dict[str, Any
 def test_the_first_file_that_says_something_wins(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     first.write_text(yaml.safe_dump(config("one", **{"current-context": "two"})))
-    second.write_text(json.dumps({**config("two", "https://two/"), "current-context": "one"}))
+    merged = config("two", "https://two/")
+    merged["clusters"] += config("one", "https://never")["clusters"]
+    second.write_text(json.dumps({**merged, "current-context": "one"}))
     environment = {"KUBECONFIG": f"{first}:{second}:{tmp_path / 'missing'}"}
     access = load(None, None, environment)
     assert (access.server, access.namespace, access.context) == ("https://two", "ns-two", "two")
