@@ -28,7 +28,7 @@ RUN --mount=type=secret,id=registry --mount=type=secret,id=ca \
     if [ -e /run/secrets/registry ]; then . /run/secrets/registry; fi; \
     if [ -e /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi; \
     cd /src && UV_PROJECT_ENVIRONMENT=/opt/spacelift-aws UV_PYTHON=/usr/bin/python3 UV_NO_CACHE=1 \
-    /build/tools/bin/uv sync --quiet --locked --no-dev --no-install-workspace --link-mode=copy
+    /build/tools/bin/uv sync --quiet --locked --no-dev --extra tracing --no-install-workspace --link-mode=copy
 COPY README.md LICENSE /src/
 COPY operator/spacelift_aws /src/operator/spacelift_aws
 COPY image/trim.sh /build/
@@ -36,7 +36,7 @@ RUN --mount=type=secret,id=registry --mount=type=secret,id=ca \
     if [ -e /run/secrets/registry ]; then . /run/secrets/registry; fi; \
     if [ -e /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi; \
     cd /src && UV_PROJECT_ENVIRONMENT=/opt/spacelift-aws UV_PYTHON=/usr/bin/python3 UV_NO_CACHE=1 \
-    /build/tools/bin/uv sync --quiet --locked --no-dev --no-editable --link-mode=copy && \
+    /build/tools/bin/uv sync --quiet --locked --no-dev --extra tracing --no-editable --link-mode=copy && \
     sh /build/trim.sh /opt/spacelift-aws
 
 FROM tools AS mask

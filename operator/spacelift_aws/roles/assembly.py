@@ -8,6 +8,7 @@ our own writes ─┘
 
 import os
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 from spacelift_aws.audit import open_trail
 from spacelift_aws.aws.identity import OwnIdentity
@@ -27,6 +28,7 @@ from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.runtime.controller import Assembly, Controller
 from spacelift_aws.runtime.role import RoleContext
 from spacelift_aws.settings import Settings
+from spacelift_aws.tracing import Spans, open_spans
 
 
 def assemble(context: RoleContext) -> Assembly:
@@ -35,6 +37,7 @@ def assemble(context: RoleContext) -> Assembly:
     stores = Stores(settings.helper_image or None)
     router = EventRouter(stores, context.role.executor, context.queue.add, context.queue.add_after)
     sts = Sts(home_region=settings.region, settings=_sts_settings(settings))
+    spans = open_spans(context.role.component, version("spacelift-aws"))
     identity = OwnIdentity(sts, os.environ, configured_principal=settings.principal)
     integrations = _integrations(context, router, sts, identity)
     executor = Executor(
@@ -46,7 +49,7 @@ def assemble(context: RoleContext) -> Assembly:
         recorder=context.recorder,
         settings=_executor_settings(context, sts.home_region),
         clock=_now,
-        journal=Journal(open_trail(settings.audit_log), context.role.executor),
+        journal=Journal(open_trail(settings.audit_log), context.role.executor, spans),
     )
     router.on_lost_run(executor.orphan_of)
     orphans = OrphanCollector(executor, router, context.kube, router.pod_named)
@@ -64,8 +67,15 @@ def assemble(context: RoleContext) -> Assembly:
         all_keys=router.all_keys,
         look_at_all_runs=router.look_at_all_runs,
         metrics=StateCollector(_source(context, stores, sts, identity)),
-        close=sts.close,
+        close=lambda: _close(sts, spans),
     )
+
+
+def _close(sts: Sts, spans: Spans | None) -> None:
+    """At the very end, when nobody waits any more."""
+    sts.close()
+    if spans is not None:
+        spans.close()
 
 
 def _integrations(context: RoleContext, router: EventRouter, sts: Sts, identity: OwnIdentity) -> IntegrationReconciler:

@@ -289,6 +289,7 @@ class Executor:
             executor=self._role.executor,
             expires_at=seen.expires_at if seen.memory.secret is SecretState.PRESENT else None,
             helper_image=self._settings.helper_image,
+            variables=self._journal.variables(seen.run, seen.run_id),
         )
         try:
             answer = await self._kube.create(PODS, seen.run.metadata.namespace, body, strict=True)

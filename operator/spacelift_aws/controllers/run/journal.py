@@ -17,8 +17,10 @@ from spacelift_aws.aws.errors import StsError
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
 from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.controllers.run.pod.view import Pod
+from spacelift_aws.controllers.run.run_trace import RunTraces
 from spacelift_aws.controllers.run.state import Denied, Observed, SecretState
 from spacelift_aws.logs import about
+from spacelift_aws.tracing import Spans
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +31,26 @@ ISSUED = "Issued"
 class Journal:
     """Hears of each step when it is done."""
 
-    def __init__(self, audit: AuditTrail | None = None, executor: str = "controller") -> None:
+    def __init__(
+        self, audit: AuditTrail | None = None, executor: str = "controller", spans: Spans | None = None
+    ) -> None:
         self._audit = audit or AuditTrail(None)
+        self._traces = RunTraces(spans)
         self._executor = executor
         self._told: dict[str, str] = {}
         """The end that the trail has for a Run whose last status is not written yet, by run ID."""
 
-    def session_issued(self, seen: Observed, request: AssumeRoleRequest, session: Session) -> None:
+    def variables(self, run: Run, run_id: str) -> dict[str, str]:
+        """What the run's containers are told of its trace."""
+        return self._traces.variables(run, run_id)
+
+    def session_asked(self, seen: Observed, now: datetime) -> None:
+        """STS is about to be asked."""
+        self._traces.asked(seen, now)
+
+    def session_issued(self, seen: Observed, request: AssumeRoleRequest, session: Session, now: datetime) -> None:
         """STS gave a session. Nobody has it yet."""
+        self._traces.step(seen, "sts", now)
         renewed = _had_credentials(seen)
         self._audit.write(
             "SessionRenewed" if renewed else "SessionIssued",
@@ -52,8 +66,9 @@ class Journal:
         words = "renewed" if renewed else "issued"
         log.info("session %s, until %s", words, format_time(session.credentials.expires_at), extra=_about(seen))
 
-    def session_refused(self, seen: Observed, request: AssumeRoleRequest, error: StsError) -> None:
+    def session_refused(self, seen: Observed, request: AssumeRoleRequest, error: StsError, now: datetime) -> None:
         """STS gave none."""
+        self._traces.step(seen, "sts", now, failed=True)
         asked = {**_asked(request), "stsRequestId": error.request_id}
         self._audit.write("SessionRefused", outcome=error.code, **self._who(seen), **asked)
         _count_session(seen, error.code)
@@ -61,6 +76,7 @@ class Journal:
 
     def secret_created(self, seen: Observed, now: datetime) -> None:
         """The Secret with a session is there."""
+        self._traces.step(seen, "secret", now)
         if not _had_credentials(seen):
             metrics.RUN_CREDENTIALS.observe(_age(seen.run, now))
 
@@ -102,10 +118,13 @@ class Journal:
         before = seen.run.status
         if wanted.started_at is not None and before.started_at is None:
             metrics.RUN_START.observe(_age(seen.run, wanted.started_at))
+            self._traces.started(seen, wanted.started_at)
         if wanted.phase.terminal and not before.phase.terminal:
             self._told.pop(seen.run_id, None)
             self._ended(seen, wanted)
+            self._traces.ended(seen, wanted)
         elif wanted.phase is Phase.QUEUED and wanted.message != before.message:
+            self._traces.waits(seen, wanted)
             log.info("waits: %s", wanted.message, extra=_about(seen))
         elif wanted.phase is not before.phase:
             log.info("%s", wanted.phase, extra=_about(seen))
@@ -113,6 +132,7 @@ class Journal:
     def forget(self, run_id: str) -> None:
         """The Run is gone."""
         self._told.pop(run_id, None)
+        self._traces.forget(run_id)
 
     def _ended(self, seen: Observed, wanted: RunStatus) -> None:
         end = wanted.condition(ConditionType.SUCCEEDED)

@@ -53,7 +53,7 @@ def session(kit: Any) -> Session:
 
 def test_a_session_stands_in_the_trail_without_its_secrets(kit: Any, trail: Trail) -> None:
     seen = replace(kit.seen(), requested_by="jane@example.com")
-    trail.journal.session_issued(seen, seen.grant.request, session(kit))
+    trail.journal.session_issued(seen, seen.grant.request, session(kit), seen.now)
     [line] = trail.lines
     assert {key: line[key] for key in ("event", "outcome", "namespace", "run", "runId", "requestedBy")} == {
         "event": "SessionIssued",
@@ -71,7 +71,7 @@ def test_a_session_stands_in_the_trail_without_its_secrets(kit: Any, trail: Trai
 
 def test_further_credentials_are_renewed(kit: Any, trail: Trail) -> None:
     seen = kit.seen(60, pod=kit.running())
-    trail.journal.session_issued(seen, seen.grant.request, session(kit))
+    trail.journal.session_issued(seen, seen.grant.request, session(kit), seen.now)
     assert [line["event"] for line in trail.lines] == ["SessionRenewed"]
     assert counted(metrics.SESSIONS) == {("team", "prod", "renew", "Issued"): 1}
 
@@ -79,7 +79,7 @@ def test_further_credentials_are_renewed(kit: Any, trail: Trail) -> None:
 def test_a_refusal_stands_there_with_its_code_and_request(kit: Any, trail: Trail) -> None:
     seen = kit.seen()
     error = StsError(Failure.ACCESS_DENIED, "AccessDenied", "no", "request-2")
-    trail.journal.session_refused(seen, seen.grant.request, error)
+    trail.journal.session_refused(seen, seen.grant.request, error, seen.now)
     [line] = trail.lines
     assert (line["event"], line["outcome"], line["stsRequestId"]) == ("SessionRefused", "AccessDenied", "request-2")
     assert "accessKeyId" not in line

@@ -50,13 +50,14 @@ class Issuing:
         """Assume the role and put the session into the Run's Secret; what fails is remembered."""
         if seen.memory.secret_refused and not await self._would_be_taken(seen):
             return
+        self._journal.session_asked(seen, self._clock())
         try:
             session = await self._sts.assume_role(grant.request, seen.run.metadata.namespace)
         except StsError as error:
-            self._journal.session_refused(seen, grant.request, error)
+            self._journal.session_refused(seen, grant.request, error, self._clock())
             self._sts_refused(seen, error)
             return
-        self._journal.session_issued(seen, grant.request, session)
+        self._journal.session_issued(seen, grant.request, session, self._clock())
         if self._overtaken(seen):
             return  # the session is dropped: STS may have taken long, and the Run needs it no more
         self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), denied_since=None))

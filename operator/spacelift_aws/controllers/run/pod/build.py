@@ -28,11 +28,19 @@ KEEP_NODE = {
 
 
 def build_pod(
-    run: Run, run_id: str, *, role_arn: str, executor: str, expires_at: datetime | None, helper_image: str | None = None
+    run: Run,
+    run_id: str,
+    *,
+    role_arn: str,
+    executor: str,
+    expires_at: datetime | None,
+    helper_image: str | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The template, plus what makes it this run's pod. The template must not be one that `refusal` refuses.
 
-    The rest of the template is passed on untouched, so that pods of newer API servers work.
+    The rest of the template is passed on untouched, so that pods of newer API servers work. `variables` are further
+    computed ones of its containers.
     """
     metadata = run.spec.template.metadata
     labels = dict(metadata.labels or {}) if metadata else {}
@@ -54,15 +62,17 @@ def build_pod(
             },
             "ownerReferences": [owner_reference(run)],
         },
-        "spec": _pod_spec(run, run_id, role_arn, helper_image),
+        "spec": _pod_spec(
+            run, run_id, {**computed_variables(run, run_id, role_arn), **(variables or {})}, helper_image
+        ),
     }
 
 
-def _pod_spec(run: Run, run_id: str, role_arn: str, helper_image: str | None) -> dict[str, Any]:
+def _pod_spec(run: Run, run_id: str, computed: Mapping[str, str], helper_image: str | None) -> dict[str, Any]:
     spec: dict[str, Any] = copy.deepcopy(run.spec.template.spec)
     spec["restartPolicy"] = "Never"
     credentialed = credentialed_containers(run.spec)
-    computed, delivery = computed_variables(run, run_id, role_arn), DELIVERIES[run.spec.delivery]
+    delivery = DELIVERIES[run.spec.delivery]
     for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
         own = container.get("env") or []
         names = [variable.get("name") for variable in own]
