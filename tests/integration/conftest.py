@@ -146,5 +146,5 @@ def hands(stage: Stage, namespace: str, *, role: str = "edit", verbs: str = "", 
         return kubectl("auth", "can-i", verb, what, where, f"--as={user}", check=False).returncode == 0
 
     needed = [("get", "runs"), *((verb, f"awsintegrations/{on}") for verb in verbs.split())]
-    wait_until(lambda: all(may(*one) for one in needed), timeout=10, what=f"what {user} may")
+    wait_until(lambda: all(may(*one) for one in needed), timeout=30, what=f"what {user} may")
     return Objects(stage.cluster.kubeconfig, user)

@@ -105,7 +105,7 @@ def test_a_service_account_is_asked_like_a_person(stage: Stage, namespace: str) 
         "--clusterrole=admin",
         f"--serviceaccount={namespace}:ci",
     )
-    wait_until(lambda: _creates(account, run_of(namespace, "it")), timeout=10, what="the new binding")
+    wait_until(lambda: _creates(account, run_of(namespace, "it")), timeout=30, what="the new binding")
 
 
 def _creates(account: Objects, body: Object) -> bool:
@@ -142,7 +142,7 @@ def test_plans_by_everyone_and_applies_by_few_as_the_docs_say(stage: Stage, name
         who = ["--as=bob", *(f"--as-group={group}" for group in groups)]
         return stage.cluster.kubectl("create", "--filename=-", *who, input=json.dumps(body), check=False).stderr
 
-    wait_until(lambda: tries("Tracked", "developers", "releasers") == "", timeout=10, what="the bindings")
+    wait_until(lambda: tries("Tracked", "developers", "releasers") == "", timeout=30, what="the bindings")
     assert tries("Proposed", "developers") == ""
     assert f"bob may not create Runs with AwsIntegration {namespace}/prod" in tries("Tracked", "developers")
     assert "cannot create resource" in tries("Tracked", "releasers")
@@ -169,7 +169,7 @@ def test_what_view_edit_and_admin_may_do(stage: Stage, namespace: str, role: str
         return {row.split(".")[0]: set(row.split("[")[-1].rstrip("] ").split()) for row in rows}
 
     # The controller manager adds our roles to these; a subresource would have a row of its own.
-    wait_until(lambda: may() == OURS[role], timeout=10, what=f"{role}: {may()}")
+    wait_until(lambda: may() == OURS[role], timeout=30, what=f"{role}: {may()}")
 
 
 @pytest.mark.parametrize("role", OURS)

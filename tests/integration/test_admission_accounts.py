@@ -71,7 +71,7 @@ def account(request: pytest.FixtureRequest, stage: Stage, namespace: str) -> Acc
     run = stage.objects.get("Run", namespace, stage.run(namespace, integration="missing")) or {}
     user = f"system:serviceaccount:{home}:{name}"
     account = Account(stage, namespace, stage.cluster.kubeconfig_for(home, name), user, run)
-    wait_until(lambda: refusal(account.objects, secret(namespace, OWN, run)) == "", timeout=10, what="its rights")
+    wait_until(lambda: refusal(account.objects, secret(namespace, OWN, run)) == "", timeout=30, what="its rights")
     stage.objects.create(secret(namespace, "theirs", type="Opaque"))
     stage.objects.create(secret(namespace, "token", type="example.org/token"))
     return account

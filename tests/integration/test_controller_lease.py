@@ -150,7 +150,7 @@ def test_one_that_wakes_up_after_another_took_over_writes_nothing_and_ends(
     # An Event that was on its way when the process was paused is sent when it wakes up.
     written = without_events(one.writes())
     os.kill(one.process.pid, signal.SIGCONT)
-    wait_until(lambda: one.process.exit_code() is not None, timeout=10, what="the end of the first")
+    wait_until(lambda: one.process.exit_code() is not None, timeout=30, what="the end of the first")
     assert one.process.exit_code() == 1
     finished(stage, namespace, names)
     assert without_events(one.writes()) == written

@@ -146,7 +146,7 @@ def test_a_service_account_may_do_what_it_was_granted_and_the_audit_log_tells(cl
     def codes() -> dict[str, int]:
         return {event.resource: event.code for event in requests()}
 
-    wait_until(lambda: codes() == {"configmaps": 200, "secrets": 403}, timeout=5, what="both requests in the log")
+    wait_until(lambda: codes() == {"configmaps": 200, "secrets": 403}, timeout=30, what="both requests in the log")
     assert {(event.verb, event.namespace) for event in requests()} == {("list", "team")}
     assert all(event.received <= event.completed for event in requests())
     token = json.loads(reader.read_text())["users"][0]["user"]["token"]
@@ -223,7 +223,7 @@ def test_nothing_outlives_a_killed_owner(cluster: ControlPlane, rival: Rival) ->
     assert len(processes_of(rival.folder)) == 3
     os.kill(rival.process.pid, signal.SIGKILL)
     rival.process.wait()
-    wait_until(lambda: not processes_of(rival.folder), timeout=10, what="the end of every process")
-    wait_until(lambda: not rival.folder.exists(), timeout=10, what="the end of the folder")
+    wait_until(lambda: not processes_of(rival.folder), timeout=30, what="the end of every process")
+    wait_until(lambda: not rival.folder.exists(), timeout=30, what="the end of the folder")
     cluster.check()
     cluster.kubectl("get", "--raw", "/readyz")

@@ -99,7 +99,7 @@ def scene(_stage: Stage, api: ApiProxy) -> Scene:
         objects.wait("Pod", spaces["pod made"], pod, bool)
         stage.proxy.add(slow)
         scene.begin("issuing")
-        wait_until(lambda: slow.used > 0, timeout=10, what="the call that issues credentials")
+        wait_until(lambda: slow.used > 0, timeout=30, what="the call that issues credentials")
         stage.controller.kill()
     stage.proxy.remove(slow)
 
@@ -150,7 +150,7 @@ def test_a_creation_that_arrives_after_the_crash_leaves_no_secret(stage: Stage, 
     late = Fault("POST", f"/namespaces/{namespace}/secrets", Lose(after=3), times=1)
     with api.fault(late):
         scene.begin("late")
-        wait_until(lambda: late.used > 0, timeout=10, what="the Secret's creation")
+        wait_until(lambda: late.used > 0, timeout=30, what="the Secret's creation")
         stage.controller.kill()
     stage.objects.patch("Run", namespace, "it", {"spec": {"stop": True}})
     stage.controller.start()

@@ -76,9 +76,9 @@ def test_whoever_forges_an_end_ends_the_run(stage: Stage, namespace: str) -> Non
     name = running(stage, namespace)
     own = child_name(identifier(stage, namespace, name))
     forge(stage, namespace, name, phase="Finished")
-    stage.objects.wait("Secret", namespace, own, lambda body: body is None, timeout=5)
+    stage.objects.wait("Secret", namespace, own, lambda body: body is None, timeout=30)
     stage.objects.wait(
-        "Pod", namespace, own, lambda pod: pod is None or "deletionTimestamp" in pod["metadata"], timeout=5
+        "Pod", namespace, own, lambda pod: pod is None or "deletionTimestamp" in pod["metadata"], timeout=30
     )
 
 
@@ -163,7 +163,7 @@ def test_a_foreign_pod_with_the_runs_name_is_neither_adopted_nor_deleted(
     foreign = stage.objects.get("Pod", namespace, own)
     assert foreign is not None
     assert "deletionTimestamp" not in foreign["metadata"]
-    wait_until(lambda: secrets(stage, namespace) == [], timeout=10, what="the Secret to go while the Run waits")
+    wait_until(lambda: secrets(stage, namespace) == [], timeout=30, what="the Secret to go while the Run waits")
     stage.objects.delete("Pod", namespace, own, gracePeriodSeconds=0)
     assert stage.objects.wait("Run", namespace, name, complete)["status"]["phase"] == "Finished"
 
@@ -215,7 +215,7 @@ def test_a_run_costs_five_writes_no_reads_and_one_session(stage: Stage, namespac
     stage.objects.wait("Run", namespace, name, complete)
     wait_until(
         lambda: len(stage.objects.list("Event", namespace)) >= 3,
-        timeout=5,
+        timeout=30,
         what="the Events, the integration's included",
     )
 
@@ -226,7 +226,7 @@ def test_a_run_costs_five_writes_no_reads_and_one_session(stage: Stage, namespac
             if event.user == USER and event.namespace == namespace and "awsintegrations" not in event.resource
         ]
 
-    wait_until(lambda: did().count("patch runs/status") == 2, timeout=5, what="the audit log")
+    wait_until(lambda: did().count("patch runs/status") == 2, timeout=30, what="the audit log")
     on_the_run = [event for event in stage.objects.list("Event", namespace) if event["involvedObject"]["kind"] == "Run"]
     assert [what for what in did() if "events" not in what] == [
         "create secrets",

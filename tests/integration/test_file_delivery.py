@@ -222,7 +222,7 @@ def test_a_run_that_cannot_be_renewed_runs_on_says_so_and_is_renewed_again(
     expiry = run["status"]["credentialsExpireAt"]
     assert f"ends at {expiry}" in condition(run, "CredentialsIssued")["message"]
     assert f"could not be renewed and end at {expiry}" in run["status"]["message"]
-    wait_until(lambda: "CredentialsNotRenewed" in play.events("withdrawn"), timeout=10, what="the warning")
+    wait_until(lambda: "CredentialsNotRenewed" in play.events("withdrawn"), timeout=30, what="the warning")
     give_back()
     play.wait("withdrawn", lambda run: (run or {})["status"]["credentialsExpireAt"] > expiry, timeout=60)
     healed = play.wait("withdrawn", lambda run: not says_so(run))
@@ -369,7 +369,7 @@ def test_a_web_identity_that_is_injected_never_wins_without_a_word(injected: tup
         message = play.wait("file")["status"]["message"]
         assert "Container `main` was given variable AWS_ROLE_ARN" in message
         assert "service account without a role" in message
-        assert "TemplateRefused" in play.events("file")
+        wait_until(lambda: play.told("file", "TemplateRefused"), timeout=30, what="the Event")
         name = child_name(identifier(play.wait("file")))
         play.stage.objects.wait("Pod", play.namespace, name, lambda pod: pod is None)
         # Some SDKs prefer a web identity to the variables too.
@@ -384,5 +384,5 @@ def test_a_run_with_variables_that_may_outlive_its_session_is_told_of_files(cont
     play.run("file", "true", activeDeadlineSeconds=901, delivery="File")
     for role in ("long", "short", "file"):
         assert play.end(role) == ("Finished", "Finished")
-    wait_until(lambda: "SessionTooShort" in play.events("long"), timeout=10, what="the advice")
+    wait_until(lambda: "SessionTooShort" in play.events("long"), timeout=30, what="the advice")
     assert "SessionTooShort" not in play.events("short") + play.events("file")

@@ -54,7 +54,7 @@ def test_it_lives_from_the_start_and_is_ready_once_it_has_seen_everything(
         wait_until(lambda: definitions.used > 0, timeout=20, what="a look at the definitions")
         assert ask(port, "/healthz")[1].startswith(ALIVE)
         missing = (503, "waiting for the definition of awsintegrations")
-        wait_until(lambda: ask(port, "/readyz") == missing, timeout=5, what="a word about the definitions")
+        wait_until(lambda: ask(port, "/readyz") == missing, timeout=30, what="a word about the definitions")
     wait_until(lambda: ask(port, "/readyz") == (200, "ready"), timeout=20, what="readiness")
     status, text = ask(port, "/healthz")
     assert status == 200

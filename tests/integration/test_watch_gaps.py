@@ -47,12 +47,12 @@ def calls(stage: Stage, namespace: str, verb: str, resource: str) -> list[int]:
 def test_a_pod_deleted_in_a_gap_of_the_watch_is_noticed_at_its_end(stage: Stage, api: ApiProxy, namespace: str) -> None:
     name = running(stage, namespace)
     pod = child(stage, namespace, name)
-    wait_until(lambda: api.watches(PODS) == 1, timeout=10, what="the watch")
+    wait_until(lambda: api.watches(PODS) == 1, timeout=30, what="the watch")
     with api.gap(PODS):
-        wait_until(lambda: api.watches(PODS) == 1, timeout=10, what="the watch's return")
+        wait_until(lambda: api.watches(PODS) == 1, timeout=30, what="the watch's return")
         stage.objects.delete("Pod", namespace, pod, gracePeriodSeconds=0)
         stage.objects.wait("Pod", namespace, pod, lambda body: body is None)
-    run = stage.objects.wait("Run", namespace, name, complete, timeout=6, what="the gap was not looked into")
+    run = stage.objects.wait("Run", namespace, name, complete, timeout=15, what="the gap was not looked into")
     assert condition(run, "Succeeded")["reason"] == "PodDeleted"
     assert secrets(stage, namespace) == []
 
@@ -65,11 +65,11 @@ def test_a_run_deleted_in_a_gap_of_the_watch_takes_its_secret_along(
     # The pods' watch would show that the pod has lost its owner.
     with api.gap(PODS):
         with api.gap(RUNS):
-            wait_until(lambda: api.watches(RUNS) == 1, timeout=10, what="the watch's return")
+            wait_until(lambda: api.watches(RUNS) == 1, timeout=30, what="the watch's return")
             stage.objects.delete("Run", namespace, name, propagationPolicy="Orphan")
             stage.objects.wait("Run", namespace, name, lambda run: run is None)
             assert secrets(stage, namespace) == [secret]
-        stage.objects.wait("Secret", namespace, secret, lambda body: body is None, timeout=6)
+        stage.objects.wait("Secret", namespace, secret, lambda body: body is None, timeout=15)
     stage.objects.wait("Pod", namespace, secret, lambda pod: pod is None or "deletionTimestamp" in pod["metadata"])
 
 
@@ -78,11 +78,11 @@ def test_a_run_made_anew_in_a_gap_is_another_run(stage: Stage, api: ApiProxy, na
     first = child(stage, namespace, name)
     with api.gap(PODS):
         with api.gap(RUNS):
-            wait_until(lambda: api.watches(RUNS) == 1, timeout=10, what="the watch's return")
+            wait_until(lambda: api.watches(RUNS) == 1, timeout=30, what="the watch's return")
             stage.objects.delete("Run", namespace, name, propagationPolicy="Orphan")
             stage.objects.wait("Run", namespace, name, lambda run: run is None)
             stage.run(namespace, "aws sts get-caller-identity", name=name)
-        stage.objects.wait("Secret", namespace, first, lambda body: body is None, timeout=6)
+        stage.objects.wait("Secret", namespace, first, lambda body: body is None, timeout=15)
     assert stage.objects.wait("Run", namespace, name, complete)["status"]["phase"] == "Finished"
     assert child(stage, namespace, name) != first
     assert secrets(stage, namespace) == []
@@ -104,7 +104,7 @@ def test_a_secret_that_arrives_late_is_deleted_before_the_end_is_written(
     stage.integration(namespace)
     with api.fault(Fault("POST", f"/namespaces/{namespace}/secrets", Lose(after=2.5), times=1)) as lost:
         name = stage.run(namespace)
-        wait_until(lambda: lost.used > 0, timeout=10, what="the Secret's creation")
+        wait_until(lambda: lost.used > 0, timeout=30, what="the Secret's creation")
         stage.objects.patch("Run", namespace, name, {"spec": {"stop": True}})
     secret = child(stage, namespace, name)
     stage.objects.wait("Run", namespace, name, complete)
@@ -152,7 +152,7 @@ def test_a_token_that_is_refused_for_a_while_costs_no_run(stage: Stage, api: Api
     with api.fault(Fault("GET", RUNS, refused, times=1)) as unauthorized:
         with api.gap(RUNS):
             names = [stage.run(namespace, "sleep 1; aws sts get-caller-identity") for _ in range(20)]
-        wait_until(lambda: unauthorized.used == 1, timeout=10, what="the refusal")
+        wait_until(lambda: unauthorized.used == 1, timeout=30, what="the refusal")
     for name in names:
         run = stage.objects.wait("Run", namespace, name, complete)
         assert run["status"]["phase"] == "Finished"

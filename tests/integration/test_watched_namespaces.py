@@ -130,11 +130,11 @@ def test_what_a_watch_missed_is_listed_there_too(few: Few) -> None:
     stage.integration(few.other, "gap")
     name = stage.run(few.other, "sleep 60", integration="gap")
     run = stage.objects.wait("Run", few.other, name, lambda run: (run or {})["status"]["phase"] == "Running")
-    wait_until(lambda: few.proxy.watches(pods) == 1, timeout=10, what="the watch")
+    wait_until(lambda: few.proxy.watches(pods) == 1, timeout=30, what="the watch")
     with few.proxy.gap(pods):
-        wait_until(lambda: few.proxy.watches(pods) == 1, timeout=10, what="the watch's return")
+        wait_until(lambda: few.proxy.watches(pods) == 1, timeout=30, what="the watch's return")
         stage.objects.delete("Pod", few.other, run["status"]["podName"], gracePeriodSeconds=0)
-    run = stage.objects.wait("Run", few.other, name, complete, timeout=6, what="the gap was not looked into")
+    run = stage.objects.wait("Run", few.other, name, complete, timeout=15, what="the gap was not looked into")
     assert condition(run, "Succeeded")["reason"] == "PodDeleted"
 
 

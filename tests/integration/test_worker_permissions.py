@@ -400,7 +400,7 @@ def assert_all_is_used_and_nothing_refused(stage: Stage, user: str, rights: Verb
         return [event for event in list(stage.cluster.audit_events())[since:] if event.user == user]
 
     try:
-        wait_until(lambda: not missing(), timeout=10, what="the audit log")
+        wait_until(lambda: not missing(), timeout=30, what="the audit log")
     except TimeoutError:
         assert missing() == set()
     assert [(event.verb, event.uri) for event in mine() if event.code in (401, 403)] == []

@@ -129,7 +129,8 @@ def probes_of(body: Object) -> dict[str, str]:
 def events_of(stage: Stage, namespace: str, name: str) -> list[Object]:
     """Events about an AwsIntegration, the oldest first."""
     events = [event for event in stage.objects.list("Event", namespace) if event["involvedObject"]["name"] == name]
-    return sorted(events, key=lambda event: str(event.get("eventTime") or event.get("firstTimestamp")))
+    # Times are seconds; within one the order is that in which the API server was told.
+    return sorted(events, key=lambda event: (event["firstTimestamp"], int(event["metadata"]["resourceVersion"])))
 
 
 def eventually(until: Callable[[], object], what: str, timeout: float = 20.0) -> None:

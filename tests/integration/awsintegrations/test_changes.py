@@ -68,6 +68,7 @@ def test_one_round_that_fails_changes_nothing(scene: Scene) -> None:
         scene, lambda body: body and body["status"]["lastVerifiedTime"] > scene.first["status"]["lastVerifiedTime"]
     )
     assert since_when(shown) == since_when(scene.first)
+    eventually(lambda: told(scene), "the Event of the first verification")
     assert {event["type"] for event in told(scene)} == {"Normal"}
 
 
@@ -84,6 +85,7 @@ def test_what_cannot_be_asked_leaves_the_verdict_and_is_told(scene: Scene) -> No
     lift(scene)
     heard = wait_for(scene, lambda body: "Nothing could" not in condition(body, "TrustVerified")["message"])
     assert since_when(heard) == since_when(scene.first)
+    eventually(lambda: told(scene), "the Event of the first verification")
     assert [event["reason"] for event in told(scene)] == ["Verified"]
 
 

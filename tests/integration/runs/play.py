@@ -99,6 +99,10 @@ class Play:
     def logs(self, role: str) -> str:
         return self.stage.cluster.kubectl("logs", f"--namespace={self.namespace}", self.child(role)).stdout
 
+    def told(self, role: str, reason: str) -> bool:
+        """Whether an Event tells this of a Run. Events come when they do."""
+        return reason in self.events(role)
+
     def events(self, role: str) -> list[str]:
         name = self.runs[role]
         found = self.stage.objects.list("Event", self.namespace)

@@ -4,12 +4,14 @@ Most of them are created at once, by the fixture `cast`, and go their ways side 
 looks at how each has fared.
 """
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from sandbox.faults import Match
 from sandbox.objects import RefusedError, condition
+from sandbox.process import wait_until
 from sandbox.stage import Stage
 
 from .play import (
@@ -170,7 +172,7 @@ def test_five_writes_and_the_secret_goes_before_the_end(stage: Stage) -> None:
     ]
     deletion, end = found[-2:]
     assert deletion.code == 200
-    assert deletion.completed < end.received
+    assert deletion.completed <= end.received
     run_id = on.wait("steady")["status"]["runId"]
     assert len(stage.proxy.calls_of(Match(session_name_prefix=run_id))) == 1
 
@@ -239,6 +241,7 @@ def test_what_troubles_a_pod_is_the_runs_message_while_it_lasts(cast: Play) -> N
             "Pod", cast.namespace, cast.child(role), {"metadata": {"annotations": {HOLD_KEY: None}}}
         )
         assert cast.end(role) == ("Finished", "Finished")
+        wait_until(partial(cast.told, role, "PodNotReady"), timeout=30, what="the Event")
         assert cast.events(role).count("PodNotReady") == 1
     assert cast.end("configmap") == ("Finished", "Finished")
     assert cast.logs("configmap") == "green\n"
