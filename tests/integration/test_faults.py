@@ -203,42 +203,5 @@ def test_one_slow_role_holds_up_no_other(stage: Stage, namespace: str) -> None:
         stage.objects.patch("Run", namespace, name, {"spec": {"stop": True}})
 
 
-def test_a_run_costs_five_writes_no_reads_and_one_session(stage: Stage, namespace: str) -> None:
-    if stage.cluster.audit_log is None:
-        pytest.skip("this cluster's audit log cannot be read")
-    stage.integration(namespace)
-    stage.objects.wait(
-        "AwsIntegration", namespace, "prod", lambda body: condition(body, "Ready").get("status") == "True"
-    )
-    # Without a helper that masks logs an Event would say so.
-    name = stage.run(namespace, "sleep 0.2", maskLogs="Never")
-    stage.objects.wait("Run", namespace, name, complete)
-    wait_until(
-        lambda: len(stage.objects.list("Event", namespace)) >= 3,
-        timeout=30,
-        what="the Events, the integration's included",
-    )
-
-    def did() -> list[str]:
-        return [
-            f"{event.verb} {event.resource}{event.subresource and '/' + event.subresource}"
-            for event in stage.cluster.audit_events()
-            if event.user == USER and event.namespace == namespace and "awsintegrations" not in event.resource
-        ]
-
-    wait_until(lambda: did().count("patch runs/status") == 2, timeout=30, what="the audit log")
-    on_the_run = [event for event in stage.objects.list("Event", namespace) if event["involvedObject"]["kind"] == "Run"]
-    assert [what for what in did() if "events" not in what] == [
-        "create secrets",
-        "create pods",
-        "patch runs/status",
-        "delete secrets",
-        "patch runs/status",
-    ]
-    assert len(on_the_run) <= 2
-    sessions = stage.proxy.calls_of(Match(session_name_prefix=identifier(stage, namespace, name)))
-    assert len(sessions) == 1
-
-
 def test_what_the_controller_logs_has_no_defects(stage: Stage) -> None:
     assert re.findall(r".*(?:Traceback|unexpected|no end of decisions).*", stage.controller.logs) == []

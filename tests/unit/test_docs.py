@@ -39,10 +39,13 @@ def test_json_and_yaml_can_be_read(page: Path) -> None:
         list(yaml.safe_load_all(block))
 
 
-@pytest.mark.parametrize("template", ["operator.yaml", "role.yaml"])
-def test_cloudformation_has_nothing_to_complain_about(template: str) -> None:
+def test_cloudformation_has_nothing_to_complain_about() -> None:
     linter = Path(sys.executable).with_name("cfn-lint")
-    done = subprocess.run([linter, ROOT / "docs" / "eks" / template], capture_output=True, text=True)
+    done = subprocess.run(
+        [linter, *(ROOT / "docs" / "eks" / name for name in ("operator.yaml", "role.yaml"))],
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -142,7 +142,9 @@ def test_the_secret_holds_four_keys_and_says_whose_it_is(cast: Play) -> None:
     assert pod["spec"]["restartPolicy"] == "Never"
 
 
-def test_five_writes_and_the_secret_goes_before_the_end(stage: Stage) -> None:
+def test_five_writes_no_reads_one_session_and_the_secret_goes_before_the_end(stage: Stage) -> None:
+    if stage.cluster.audit_log is None:
+        pytest.skip("this cluster's audit log cannot be read")
     on = play(stage)
     stage.objects.wait("AwsIntegration", on.namespace, "prod", lambda body: ready(body) == "True")
     on.run("steady", "sleep 0.5", maskLogs="Never")
