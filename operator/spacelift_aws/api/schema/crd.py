@@ -102,6 +102,8 @@ def definition(model: type[AwsIntegration] | type[Run]) -> dict[str, Any]:
                 "shortNames": [kind.short_name],
                 "categories": [CATEGORY],
             },
+            # The API server's own default: what compares this file with the stored object finds nothing changed.
+            "conversion": {"strategy": "None"},
             "versions": [_version(kind, structural_schema(model))],
         },
     }
