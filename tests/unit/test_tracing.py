@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from spacelift_aws import tracing
 from spacelift_aws.tracing import Span, TracingError, is_on, open_spans, place_of
-from spacelift_aws.tracing_sdk import SdkSpans
+from spacelift_aws.tracing.sdk import SdkSpans
 
 RUN_ID = "01KDYAK348Z748BMS1CDM80HTQ"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -104,8 +104,8 @@ def test_an_exporter_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_the_sdk_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
-    monkeypatch.setitem(sys.modules, "spacelift_aws.tracing_sdk", None)
-    monkeypatch.delattr("spacelift_aws.tracing_sdk", raising=False)
+    monkeypatch.setitem(sys.modules, "spacelift_aws.tracing.sdk", None)
+    monkeypatch.delattr(tracing, "sdk", raising=False)
     with pytest.raises(TracingError, match=r"install spacelift-aws\[tracing\]"):
         open_spans("test", "1")
 

@@ -96,10 +96,10 @@ def open_spans(component: str, version: str) -> Spans | None:
     if exporter not in ("otlp", "console"):
         raise TracingError(f"OTEL_TRACES_EXPORTER is {exporter}: write otlp, console or none")
     try:
-        from spacelift_aws import tracing_sdk
+        from spacelift_aws.tracing import sdk
     except ImportError:
         raise TracingError("traces are asked for (OTEL_…): install spacelift-aws[tracing], or unset these") from None
-    spans: Spans = tracing_sdk.open_spans(exporter, component, version)
+    spans: Spans = sdk.open_spans(exporter, component, version)
     return spans
 
 
