@@ -298,6 +298,14 @@ class ProbeName(StrEnum):
     NONE = "None"
     SIBLING = "Sibling"
     OTHER_INSTALLATION = "OtherInstallation"
+    SPELLING = "Spelling"
+
+
+class ProbeForm(StrEnum):
+    """What a probe sends beside the external ID."""
+
+    BARE = "Bare"
+    RUN = "Run"
 
 
 class ProbeAnswer(StrEnum):
@@ -313,10 +321,16 @@ class Probe(Model):
 
     name: ProbeName
     """The external ID that was sent. Own: this integration's, which must be allowed. None: none at all. Sibling: that
-    of a namespace that does not exist. OtherInstallation: that of a cluster that does not exist. The last three must
-    be denied."""
+    of a namespace that does not exist. OtherInstallation: that of a cluster that does not exist. Spelling: this
+    integration's with one character replaced by one that no name contains. All but the first must be denied."""
     result: ProbeAnswer
-    """Whether the role could be assumed so. Unknown: STS could not be asked, or answered something else."""
+    """Whether the role could be assumed so, the worst of all answers to this question. Unknown: STS could not be asked,
+    or answered something that proves nothing."""
+    form: ProbeForm | None = None
+    """What else was sent with that answer's request. Bare: nothing. Run: what a Run from there would send, as tags and
+    a source identity."""
+    position: Annotated[int, at_least(1)] | None = None
+    """Which character of the external ID was replaced, counted from 1, where that was allowed."""
     time: Time
     """When STS answered."""
     request_id: Annotated[str, length(0, 128)] | None = None
