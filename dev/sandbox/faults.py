@@ -6,6 +6,7 @@ them; `sandbox.faultproxy` serves them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
@@ -82,6 +83,8 @@ class Match:
     access_key_id: str | None = None
     """Whose call."""
     session_name_prefix: str = ""
+    session_name_like: str = "*"
+    """A pattern with ``*`` and ``?``."""
     present: Sequence[str] = ()
     """Parameters that must be sent: ``ExternalId``, ``Tags``, ``SourceIdentity``, ``Policy``, ``PolicyArns``…"""
     absent: Sequence[str] = ()
@@ -99,6 +102,7 @@ class Match:
         return (
             all(value is None or value == given for value, given in wanted)
             and request.session_name.startswith(self.session_name_prefix)
+            and fnmatchcase(request.session_name, self.session_name_like)
             and all(request.has(name) for name in self.present)
             and not any(request.has(name) for name in self.absent)
             and all(request.parameters.get(name) == value for name, value in self.values.items())

@@ -38,7 +38,12 @@ def run_id(created: datetime, uid: str) -> str:
     """
     milliseconds = int(created.astimezone(UTC).timestamp()) * 1000
     number = milliseconds << 80 | int.from_bytes(hashlib.sha256(uid.encode()).digest()[:10], "big")
-    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    return crockford(number, 26)
+
+
+def crockford(number: int, length: int) -> str:
+    """The last `length` digits of a number in Crockford's base 32 (https://www.crockford.com/base32.html)."""
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(5 * (length - 1), -1, -5))
 
 
 def child_name(run_id: str) -> str:

@@ -11,7 +11,7 @@ from sandbox.faults import Match, Rule, denied
 from sandbox.objects import Objects, complete
 from sandbox.process import wait_until
 from sandbox.stage import API_VERSION, VENDOR, Stage
-from spacelift_aws.controllers.awsintegration.question import PROBE_PREFIX
+from spacelift_aws.controllers.awsintegration.probes.call import PROBE_MARK
 
 Line = Mapping[str, Any]
 
@@ -104,7 +104,7 @@ def test_what_a_run_did_is_joined_with_who_asked_for_it(stage: Stage, jane: Jane
     assert call.request_id == issued["stsRequestId"]
     known = {line["runId"] for line in lines(stage)}
     runs = {_session(event) for event in recorded(stage, "AssumeRole")}
-    assert {name for name in runs if not name.startswith(PROBE_PREFIX)} <= known
+    assert {name for name in runs if not name.endswith(PROBE_MARK)} <= known
 
 
 def _key(event: Mapping[str, Any]) -> str:

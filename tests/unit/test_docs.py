@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spacelift_aws.controllers.awsintegration.question import PROBE_PREFIX
+from spacelift_aws.controllers.awsintegration.probes.call import PROBE_MARK
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -52,6 +52,6 @@ def test_cloudformation_has_nothing_to_complain_about() -> None:
 def test_the_alarms_pattern_knows_the_probes_by_their_name() -> None:
     patterns = re.findall(r"^\{ .* \}$", (ROOT / "docs" / "eks.md").read_text(), re.MULTILINE)
     assert len(patterns) == 2
-    assert f'"{PROBE_PREFIX}*"' in patterns[0]
+    assert f'"*{PROBE_MARK}"' in patterns[0]
     for pattern in patterns:
         assert pattern.count("(") == pattern.count(")")

@@ -13,6 +13,12 @@ from typing import Any
 from botocore import exceptions as boto
 
 _ACTION = re.compile(r"not authorized to perform: (sts:\w+)")
+_DENIED_BY = re.compile(
+    r"(?:because no|with an explicit deny in an?) "
+    r"((?:identity-based|session|service control|VPC endpoint) policy|permissions boundary)"
+)
+"""The policies of the caller's side, as AWS names them where it may
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html)."""
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=]{100,}")
 _SESSION_POLICY = re.compile(r"at 'policy(?:Arns)?\b|session polic|policyarns|policy arn|managed polic", re.IGNORECASE)
 _TOO_LONG = ("maxsessionduration", "session limit for roles assumed by role chaining")
@@ -70,6 +76,8 @@ class Failure(Enum):
 
     ACCESS_DENIED = "AccessDenied"
     """`sts:AssumeRole` itself is denied: by the trust, the caller's own policy or an organisation's, or a wrong ID."""
+    DENIED_ELSEWHERE = "DeniedElsewhere"
+    """The same, and STS says that a policy of the caller's side denies: the trust policy was not what decided."""
     TAG_SESSION_DENIED = "TagSessionDenied"
     SOURCE_IDENTITY_DENIED = "SourceIdentityDenied"
     DURATION_TOO_LONG = "DurationTooLong"
@@ -100,6 +108,12 @@ class StsError(Exception):
         self.code = code
         self.message = message
         self.request_id = request_id
+
+    @property
+    def denied_by(self) -> str | None:
+        """Which policy of the caller's side denies, where STS says so."""
+        match = _DENIED_BY.search(self.message)
+        return match.group(1) if match else None
 
     def __str__(self) -> str:
         request = f" (request {self.request_id})" if self.request_id else ""
@@ -245,7 +259,7 @@ def _meaning_of_denial(message: str) -> Failure:
         return Failure.TAG_SESSION_DENIED
     if action == "sts:SetSourceIdentity":
         return Failure.SOURCE_IDENTITY_DENIED
-    return Failure.ACCESS_DENIED
+    return Failure.DENIED_ELSEWHERE if _DENIED_BY.search(message) else Failure.ACCESS_DENIED
 
 
 def _meaning_of_validation(message: str) -> Failure:

@@ -13,8 +13,10 @@ from importlib.metadata import version
 from spacelift_aws.audit import open_trail
 from spacelift_aws.aws.identity import OwnIdentity
 from spacelift_aws.aws.sts import Sts, StsSettings
+from spacelift_aws.controllers.awsintegration.by_role import plan_for
 from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings
 from spacelift_aws.controllers.awsintegration.history import Schedule
+from spacelift_aws.controllers.awsintegration.trust_store import TrustStore
 from spacelift_aws.controllers.job.controller import JobController
 from spacelift_aws.controllers.kinds import kinds
 from spacelift_aws.controllers.router import DepartedKey, EventRouter, IntegrationKey, JobKey, RunKey
@@ -39,11 +41,13 @@ def assemble(context: RoleContext) -> Assembly:
     sts = Sts(home_region=settings.region, settings=_sts_settings(settings))
     spans = open_spans(context.role.component, version("spacelift-aws"))
     identity = OwnIdentity(sts, os.environ, configured_principal=settings.principal)
-    integrations = _integrations(context, router, sts, identity)
+    trust = TrustStore(lambda integration: plan_for(context.role, integration, context.installation))
+    trust.subscribe(router.wake_runs_of)
+    integrations = _integrations(context, router, sts, identity, trust)
     executor = Executor(
         role=context.role,
         view=router,
-        trust=integrations,
+        trust=trust,
         kube=context.kube,
         sts=sts,
         recorder=context.recorder,
@@ -78,7 +82,9 @@ def _close(sts: Sts, spans: Spans | None) -> None:
         spans.close()
 
 
-def _integrations(context: RoleContext, router: EventRouter, sts: Sts, identity: OwnIdentity) -> IntegrationReconciler:
+def _integrations(
+    context: RoleContext, router: EventRouter, sts: Sts, identity: OwnIdentity, trust: TrustStore
+) -> IntegrationReconciler:
     settings = context.settings
     return IntegrationReconciler(
         view=router,
@@ -94,7 +100,7 @@ def _integrations(context: RoleContext, router: EventRouter, sts: Sts, identity:
         role=context.role,
         clock=_now,
         wake=lambda key: context.queue.add(IntegrationKey(*key)),
-        on_verdict=router.wake_runs_of,
+        trust=trust,
         is_awaited=router.awaited,
     )
 

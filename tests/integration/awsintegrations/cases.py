@@ -25,6 +25,7 @@ from sandbox.faults import (
     throttled,
 )
 
+from .probes import SIBLING, named
 from .scene import (
     HOME_REGION,
     Repair,
@@ -254,9 +255,7 @@ CASES = {
     "sibling-throttled": Case(
         "Retrying",
         ["to probe Sibling"],
-        faults=lambda scene: [
-            Rule(Match(role_arn=scene.role_arn, session_name_prefix="trust-probe-sibling"), throttled())
-        ],
+        faults=lambda scene: [Rule(Match(role_arn=scene.role_arn, session_name_like=named(SIBLING)), throttled())],
         repair=lift,
         status="Unknown",
     ),

@@ -15,6 +15,7 @@ from sandbox.faults import (
 from sandbox.objects import condition
 from sandbox.stage import Stage
 
+from . import probes
 from .scene import Scene, eventually, is_ready, lift, paste_statement, probes_of, reason_of, wait_for
 from .verified import (
     FORGED,
@@ -57,7 +58,7 @@ def test_a_verified_trust_that_breaks_stops_runs_until_it_is_repaired(scene: Sce
 
 def test_one_round_that_fails_changes_nothing(scene: Scene) -> None:
     before = len(rounds(scene))
-    rule = Rule(Match(role_arn=scene.role_arn, session_name_prefix="trust-probe-own"), denied(), times=1)
+    rule = Rule(Match(role_arn=scene.role_arn, session_name_like=probes.named(probes.OWN)), denied(), times=1)
     scene.stage.proxy.add(rule)
     verify_now(scene, "1")
     eventually(lambda: rule.used, "the round that fails")
@@ -73,8 +74,8 @@ def test_one_round_that_fails_changes_nothing(scene: Scene) -> None:
 
 
 def test_what_cannot_be_asked_leaves_the_verdict_and_is_told(scene: Scene) -> None:
-    probes = Match(role_arn=scene.role_arn, session_name_prefix="trust-probe-")
-    scene.rules = [scene.stage.proxy.add(Rule(probes, throttled()))]
+    match = Match(role_arn=scene.role_arn, session_name_like=probes.ALL)
+    scene.rules = [scene.stage.proxy.add(Rule(match, throttled()))]
     verify_now(scene, "1")
     silent = wait_for(scene, lambda body: "Nothing could be asked" in condition(body, "TrustVerified")["message"])
     assert since_when(silent) == since_when(scene.first)

@@ -15,6 +15,7 @@ from sandbox.objects import Object, condition
 from sandbox.stage import INSTALLATION, Stage
 
 from .cases import ALLOW_ALL, ANOTHER_INSTALLATION, ANOTHER_NAMESPACE, CASES
+from .probes import OWN, form_of, is_probe, probe_of
 from .scene import Scene, events_of, eventually, is_ready, probes_of, reason_of, statements_in
 
 
@@ -161,7 +162,8 @@ def test_own_goes_first_and_carries_what_runs_would_carry(scenes: dict[str, Scen
     ordinary, proposed, *negatives = scene.calls[:5]
     assert [call.external_id for call in (ordinary, proposed)] == [scene.external_id] * 2
     for call in (ordinary, proposed):
-        assert call.session_name.startswith("trust-probe-own")
+        assert is_probe(call)
+        assert probe_of(call) == OWN
         assert call.duration_seconds == 1800
         assert call.tags == {"run": call.session_name, "stack": "network", "space": scene.namespace}
         assert call.parameters["SourceIdentity"] == call.session_name
@@ -178,8 +180,8 @@ def test_own_goes_first_and_carries_what_runs_would_carry(scenes: dict[str, Scen
 @pytest.mark.parametrize("name", ["everything", "plain", "one-namespace", "star", "tags", "source-identity"])
 def test_negative_probes_are_bare_and_follow_in_order(scenes: dict[str, Scene], name: str) -> None:
     scene = scenes[name]
-    own = [call for call in scene.calls if call.session_name.startswith("trust-probe-own")]
-    negatives = [call for call in scene.calls if call not in own][:3]
+    own = [call for call in scene.calls if probe_of(call) == OWN]
+    negatives = [call for call in scene.calls if call not in own and form_of(call) == "B"][:3]
     none, sibling, other = negatives
     assert none.external_id is None
     assert sibling.external_id is not None
@@ -194,7 +196,7 @@ def test_negative_probes_are_bare_and_follow_in_order(scenes: dict[str, Scene], 
     assert installation.startswith(f"{INSTALLATION}-")
     assert installation.endswith(f"-{INSTALLATION}")
     for call in negatives:
-        assert call.session_name.startswith("trust-probe-")
+        assert is_probe(call)
         assert call.parameters["DurationSeconds"] == "900"
         assert not any(call.has(parameter) for parameter in ("Tags", "SourceIdentity", "PolicyArns"))
         assert call.started >= own[0].finished

@@ -7,6 +7,7 @@ from sandbox.faults import (
 )
 from sandbox.objects import condition
 
+from .probes import is_probe
 from .scene import Scene, is_ready, lift, reason_of, wait_for
 from .verified import FORGED, calls_of_run, finish, since_when, verify_now, wait_for_refusal
 
@@ -40,16 +41,14 @@ def test_after_a_restart_nothing_is_believed_and_what_runs_wait_for_goes_first(s
     done = finish(scene, names[0])
     calls = stage.proxy.calls_of(Match())
     mine = [call for call in calls if call.role_arn == scene.role_arn]
-    assert [call.session_name.rpartition("-")[0] for call in mine[:4]] == [
-        "trust-probe-own",
-        "trust-probe-none",
-        "trust-probe-sibling",
-        "trust-probe-other-installation",
-    ]
-    assert mine[4].session_name == done["status"]["runId"]
+    probes = [call.session_name[10:14] for call in mine if is_probe(call)]
+    assert probes[:4] == ["0WNR", "N0NB", "S1BB", "0THB"]
+    assert probes[4:10] == ["SPEB"] * 6, "the ends of three parts"
+    assert probes[10] == "0WNR"
+    assert mine[11].session_name == done["status"]["runId"]
     arns = {other.role_arn for other in others}
     of_others = [call for call in calls if call.role_arn in arns]
-    assert len([call for call in of_others if call.finished < mine[3].started]) < len(others), "it did not go first"
+    assert len([call for call in of_others if call.finished < mine[10].started]) < len(others), "it did not go first"
 
     gone = wait_for(forged, lambda body: not is_ready(body))
     assert reason_of(gone) == "AccessDenied"

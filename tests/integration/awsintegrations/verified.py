@@ -6,6 +6,7 @@ from collections.abc import Callable
 from sandbox.faultproxy import Call
 from sandbox.objects import Object, complete, condition
 
+from .probes import OWN, SPELLING, is_probe, probe_of
 from .scene import CONDITIONS, Scene, events_of
 
 
@@ -19,8 +20,11 @@ def break_trust(scene: Scene) -> None:
 
 
 def rounds(scene: Scene) -> list[Call]:
-    """The first call of every round so far."""
-    return [call for call in scene.calls if call.session_name.startswith("trust-probe-own")]
+    """The first call of every round so far; a round that ends well ends with the same question."""
+    calls = [call for call in scene.calls if is_probe(call)]
+    before = [None, *map(probe_of, calls)]
+    own = [(call, last) for call, last in zip(calls, before, strict=False) if probe_of(call) == OWN]
+    return [call for call, last in own if last != SPELLING]
 
 
 def since_when(body: Object | None) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import pytest
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
-from spacelift_aws.controllers.awsintegration.by_role import question_for, writes_about
+from spacelift_aws.controllers.awsintegration.by_role import plan_for, writes_about
 from spacelift_aws.roles.controller import ControllerRole
 from spacelift_aws.roles.pool_leases import OtherPools
 from spacelift_aws.roles.worker import WorkerRole
@@ -60,7 +60,7 @@ def test_each_judges_integrations_of_its_mode(role: Role, in_worker: bool) -> No
     found = integration(in_worker=in_worker)
     own = in_worker == (role.pool is not None)
     assert role.judges(found) == own
-    assert (question_for(role, found, "demo") is not None) == own
+    assert (plan_for(role, found, "demo") is not None) == own
     # The conditions are the controller's to write in both modes.
     assert writes_about(role, found) == (own or role.pool is None)
 

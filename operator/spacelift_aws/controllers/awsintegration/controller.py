@@ -4,23 +4,25 @@ Everything decided here is decided by pure functions; this module waits, writes 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol
 
-from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.api.awsintegration import AwsIntegration, ProbeAnswer
 from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
 from spacelift_aws.controllers.awsintegration import by_role, status
 from spacelift_aws.controllers.awsintegration import history as histories
-from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, next_time
-from spacelift_aws.controllers.awsintegration.probes import Round, ask, unasked
-from spacelift_aws.controllers.awsintegration.question import TrustQuestion
-from spacelift_aws.controllers.awsintegration.verdict import Evidence, Verdict
+from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, next_spelling_time, next_time
+from spacelift_aws.controllers.awsintegration.probes.answers import Answers, ProbeRound
+from spacelift_aws.controllers.awsintegration.probes.ask import Prober, without_identity
+from spacelift_aws.controllers.awsintegration.probes.plan import ProbePlan
+from spacelift_aws.controllers.awsintegration.trust_store import Key, TrustStore
+from spacelift_aws.controllers.awsintegration.verdict import Verdict
 from spacelift_aws.kube.errors import Conflict, NotFound
 from spacelift_aws.kube.events import Regarding
 from spacelift_aws.kube.resources import INTEGRATIONS, Resource
@@ -28,9 +30,6 @@ from spacelift_aws.names import ANNOTATION_VERIFY
 from spacelift_aws.runtime.role import Role
 
 logger = logging.getLogger(__name__)
-
-Key = tuple[str, str]
-"""Namespace and name."""
 
 _AFTER_A_CONFLICT = 0.5
 """Seconds until a status is decided anew after somebody else wrote first: the watch brings the newer object."""
@@ -111,11 +110,11 @@ class IntegrationReconciler:
         role: Role,
         clock: Callable[[], datetime],
         wake: Callable[[Key], None],
-        on_verdict: Callable[[Key], None],
+        trust: TrustStore,
         is_awaited: Callable[[Key], bool] = lambda _: False,
         random: Random | None = None,
     ) -> None:
-        """`wake` puts a key into the work queue; `on_verdict` hears of every verification that has ended.
+        """`wake` puts a key into the work queue; `trust` is where verdicts go and demands for them come from.
 
         `is_awaited` tells whether a Run waits for an integration: its first verification then goes before others.
         """
@@ -128,12 +127,11 @@ class IntegrationReconciler:
         self._role = role
         self._clock = clock
         self._wake = wake
-        self._on_verdict = on_verdict
+        self._trust = trust
         self._is_awaited = is_awaited
         self._draw = Draw(settings.schedule, random or Random())
         self._states: dict[Key, _State] = {}
-        self._awaited: set[Key] = set()
-        self._requested: set[Key] = set()
+        trust.on_demand(self._prioritize)
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one integration up to date; answers the seconds after which to look again."""
@@ -143,64 +141,25 @@ class IntegrationReconciler:
             return None
         state = self._state_of(key, integration)
         identity = await self._identity.current()
-        question = self._question(integration)
-        if question is None:
-            had_verdict, state.history = state.history is not None, None
-            if had_verdict:
-                self._on_verdict(key)
-        elif self._is_due(key, state, integration, question):
-            await self._verify(key, state, integration, question, identity)
+        plan = self._plan(integration)
+        if plan is None:
+            state.history = None
+            self._trust.drop(key)
+        elif (ask := self._what_is_due(key, state, integration, plan)) is not None:
+            await ask(key, state, integration, plan, identity)
             integration = self._view.integration(key)
             if integration is None or integration.metadata.uid != state.uid:
                 return 0.0
-            if self._question(integration) != question:
+            if self._plan(integration) != plan:
                 return 0.0
         if not await self._write(key, state, integration, identity):
             return _AFTER_A_CONFLICT
         return self._look_again(key, state, integration, identity)
 
-    def verdict_for(self, integration: AwsIntegration) -> Verdict | None:
-        """What this process itself found of an integration as it is now; None if it has not asked yet."""
-        history = self._history_of(integration)
-        if history is None or (history.verdict is not None and history.verdict.is_good and not history.own):
-            return None
-        return history.verdict
-
-    def may_issue(self, integration: AwsIntegration) -> bool:
-        """Whether Runs may be issued credentials: this process has verified the trust of just this integration."""
-        history = self._history_of(integration)
-        return history is not None and history.may_issue
-
-    def why_not(self, integration: AwsIntegration) -> str:
-        """Why Runs may not be issued credentials, where they may not."""
-        if integration.spec.role_arn is None:
-            return "`spec.roleArn` is not set yet."
-        verdict = self.verdict_for(integration)
-        return verdict.message if verdict is not None else "its trust is being verified."
-
-    def await_verdict(self, key: Key) -> None:
-        """A Run waits for an integration that has not been judged yet: it goes before those that nobody waits for."""
-        integration = self._view.integration(key)
-        if integration is None or key in self._awaited or self.verdict_for(integration) is not None:
-            return
-        self._awaited.add(key)
-        self._hurry(key, integration)
-
-    def request(self, key: Key) -> None:
-        """STS refused a Run that should have been given a session: verify again, before others."""
-        integration = self._view.integration(key)
-        if integration is None or key in self._requested:
-            return
-        self._requested.add(key)
-        self._awaited.add(key)
-        self._hurry(key, integration)
-        self._wake(key)
-
     def forget(self, key: Key) -> None:
         """The integration is gone."""
         self._states.pop(key, None)
-        self._awaited.discard(key)
-        self._requested.discard(key)
+        self._trust.forget(key)
 
     def _state_of(self, key: Key, integration: AwsIntegration) -> _State:
         state = self._states.get(key)
@@ -210,33 +169,37 @@ class IntegrationReconciler:
             state = self._states[key] = _State(integration.metadata.uid, announced=announced)
         return state
 
-    def _history_of(self, integration: AwsIntegration) -> History | None:
-        """The history of exactly this integration with exactly this spec."""
-        metadata = integration.metadata
-        state = self._states.get((metadata.namespace, metadata.name))
-        if state is None or state.uid != metadata.uid or state.history is None:
-            return None
-        question = self._question(integration)
-        return state.history if state.history.question == question else None
+    def _plan(self, integration: AwsIntegration) -> ProbePlan | None:
+        return by_role.plan_for(self._role, integration, self._settings.installation)
 
-    def _question(self, integration: AwsIntegration) -> TrustQuestion | None:
-        return by_role.question_for(self._role, integration, self._settings.installation)
-
-    def _hurry(self, key: Key, integration: AwsIntegration) -> None:
+    def _prioritize(self, key: Key) -> None:
+        """Runs want this verdict sooner."""
+        integration = self._view.integration(key)
+        if integration is None:
+            return
         if integration.spec.role_arn is not None:
             self._sts.prioritize_probes(key[0], integration.spec.role_arn)
+        if self._trust.is_doubted(key):
+            self._wake(key)
 
-    def _is_due(self, key: Key, state: _State, integration: AwsIntegration, question: TrustQuestion) -> bool:
+    def _what_is_due(
+        self, key: Key, state: _State, integration: AwsIntegration, plan: ProbePlan
+    ) -> "Callable[[Key, _State, AwsIntegration, ProbePlan, Identity], Awaitable[None]] | None":
+        """A whole round, one spelling between two rounds, or nothing."""
         history = state.history
-        if history is None or history.question != question or history.asked_at is None:
-            return True
+        if history is None or history.plan != plan or history.asked_at is None:
+            return self._verify
         if self._is_asked_for(state, integration):
-            return True
+            return self._verify
         now = self._clock()
-        if key in self._requested and now >= history.asked_at + self._settings.schedule.request_every:
-            return True
-        due = next_time(history, integration.spec.verify_every)
-        return due is not None and now >= due
+        if self._trust.is_doubted(key) and now >= history.asked_at + self._settings.schedule.request_every:
+            return self._verify
+        verify_every = integration.spec.verify_every
+        due = next_time(history, verify_every)
+        if due is not None and now >= due:
+            return self._verify
+        due = next_spelling_time(history, verify_every)
+        return self._spell if due is not None and now >= due else None
 
     @staticmethod
     def _is_asked_for(state: _State, integration: AwsIntegration) -> bool:
@@ -246,40 +209,61 @@ class IntegrationReconciler:
         return metadata.generation != state.generation or (asked is not None and asked != state.answered)
 
     async def _verify(
-        self, key: Key, state: _State, integration: AwsIntegration, question: TrustQuestion, identity: Identity
+        self, key: Key, state: _State, integration: AwsIntegration, plan: ProbePlan, identity: Identity
     ) -> None:
-        history = self._history_before(state, integration, question)
-        self._requested.discard(key)
-        if history.asked_at is None and self._is_awaited(key):
-            self._awaited.add(key)
-        asked = await self._ask(key, question, identity)
-        evidence = Evidence(asked, question, identity, history.principal_id)
-        verdict = by_role.verdict_on(self._role, evidence)
+        history = self._history_before(state, integration, plan)
+        self._trust.begin(key, is_awaited=history.asked_at is None and self._is_awaited(key))
+        answers = await self._ask(key, history, identity)
+        verdict = by_role.verdict_on(self._role, ProbeRound(plan, identity, answers, history.principal_id))
         if verdict.reason == Reason.NO_IDENTITY:
             self._identity.invalidate()
-        state.history = histories.fold(history, asked, verdict, identity.principal_id, self._draw)
+        history = histories.record_round(history, answers, verdict, identity.principal_id, self._draw)
         state.generation = integration.metadata.generation
         state.answered = integration.metadata.annotations.get(ANNOTATION_VERIFY)
-        self._awaited.discard(key)
         logger.info("AwsIntegration %s/%s: %s", *key, verdict.reason)
-        self._on_verdict(key)
+        self._keep(key, state, history)
 
-    def _history_before(self, state: _State, integration: AwsIntegration, question: TrustQuestion) -> History:
+    async def _spell(
+        self, key: Key, state: _State, integration: AwsIntegration, plan: ProbePlan, identity: Identity
+    ) -> None:
+        """Look at one more place of the external ID, between two rounds."""
+        history = state.history
+        if history is None or identity.is_missing:
+            return
+        result = await self._prober(key, plan).spell([histories.next_spelling(history)])
+        history = state.history = histories.record_spelling(history, result)
+        if result.answer is not ProbeAnswer.ALLOWED:
+            return
+        answers = Answers(
+            history.probes[0], (*(r for r in history.probes[1:] if r.probe is not result.probe), result), result.at
+        )
+        verdict = by_role.verdict_on(self._role, ProbeRound(plan, identity, answers, history.principal_id))
+        logger.info("AwsIntegration %s/%s: %s, by its spelling", *key, verdict.reason)
+        self._keep(key, state, histories.record_round(history, answers, verdict, history.principal_id, self._draw))
+
+    def _keep(self, key: Key, state: _State, history: History) -> None:
+        state.history = history
+        self._trust.put(key, state.uid, history)
+
+    def _history_before(self, state: _State, integration: AwsIntegration, plan: ProbePlan) -> History:
         history = state.history
         if history is None:
-            return by_role.remembered(self._role, integration, question, self._settings.installation)
-        if history.question != question:
-            return History(question, principal_id=history.principal_id)
+            return by_role.remembered(self._role, integration, plan, self._settings.installation)
+        if history.plan != plan:
+            return History(plan, principal_id=history.principal_id)
         return histories.impatient(history) if self._is_asked_for(state, integration) else history
 
-    async def _ask(self, key: Key, question: TrustQuestion, identity: Identity) -> Round:
+    async def _ask(self, key: Key, history: History, identity: Identity) -> Answers:
         if identity.is_missing and identity.failure is not None:
-            return unasked(question, identity.failure, self._clock())
-        return await ask(self._sts, question, key[0], lambda: key in self._awaited, self._clock)
+            return without_identity(history.plan, identity.failure, self._clock())
+        return await self._prober(key, history.plan).ask(histories.positions_to_ask(history))
+
+    def _prober(self, key: Key, plan: ProbePlan) -> Prober:
+        return Prober(self._sts, plan, key[0], lambda: self._trust.is_awaited(key), self._clock)
 
     async def _write(self, key: Key, state: _State, integration: AwsIntegration, identity: Identity) -> bool:
         """Write the status if it differs; False if somebody else has written meanwhile."""
-        known = status.Knowledge(
+        given = status.StatusInput(
             integration,
             self._settings.installation,
             identity,
@@ -287,7 +271,7 @@ class IntegrationReconciler:
             self._settings.suggested_policies,
             self._clock(),
         )
-        patch = status_patch(integration.status, by_role.desired_status(self._role, known))
+        patch = status_patch(integration.status, by_role.desired_status(self._role, given))
         if patch:
             version = integration.metadata.resource_version
             try:
@@ -297,7 +281,7 @@ class IntegrationReconciler:
             except NotFound:
                 return True
             self._view.saw_integration(AwsIntegration.model_validate(answer))
-        self._announce(state, integration, by_role.displayed_verdict(self._role, known))
+        self._announce(state, integration, by_role.displayed_verdict(self._role, given))
         return True
 
     def _announce(self, state: _State, integration: AwsIntegration, verdict: Verdict) -> None:
@@ -317,8 +301,9 @@ class IntegrationReconciler:
         history = state.history
         if history is None:
             return _WITHOUT_IDENTITY if identity.failure is not None else None
-        times = [next_time(history, integration.spec.verify_every)]
-        if key in self._requested and history.asked_at is not None:
+        verify_every = integration.spec.verify_every
+        times = [next_time(history, verify_every), next_spelling_time(history, verify_every)]
+        if self._trust.is_doubted(key) and history.asked_at is not None:
             times.append(history.asked_at + self._settings.schedule.request_every)
         if self._is_asked_for(state, integration):
             return 0.0

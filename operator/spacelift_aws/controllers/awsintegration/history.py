@@ -5,15 +5,21 @@
         ▲                                      │                                               │
         └──────────── a round says yes ────────┴───────────────────────────────────────────────┘
 
-Rounds that learn nothing (throttled, no identity) move nothing; they are only noted and repeated.
+Rounds that learn nothing (throttled, no identity) move nothing; they are only noted and repeated. A spelling that was
+let in needs no second round: nothing but a pattern lets it in.
+
+Spellings at the ends of the external ID's parts belong to every round, and all of them to every round about a role that
+is not held verified. Between the rounds about one that is, the others are asked one at a time, spread over
+`verifyEvery`.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from spacelift_aws.controllers.awsintegration.probes import ProbeResult, Round
-from spacelift_aws.controllers.awsintegration.question import TrustQuestion
+from spacelift_aws.api.awsintegration import ProbeAnswer, ProbeName
+from spacelift_aws.controllers.awsintegration.probes.answers import Answers, ProbeResult
+from spacelift_aws.controllers.awsintegration.probes.plan import ProbePlan
 from spacelift_aws.controllers.awsintegration.verdict import Verdict
 
 
@@ -41,7 +47,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Nothing:
+class Inconclusive:
     """A series of rounds that learnt nothing: since when, how many, and what the last one said."""
 
     since: datetime
@@ -57,13 +63,13 @@ class History:
     read it in the status that an earlier one left. `retry_at` None means that only `verifyEvery` counts.
     """
 
-    question: TrustQuestion
+    plan: ProbePlan
     verdict: Verdict | None = None
     own: bool = False
     probes: tuple[ProbeResult, ...] = ()
     doubt: Verdict | None = None
     """The first round that said no to a trust that is verified."""
-    nothing: Nothing | None = None
+    inconclusive: Inconclusive | None = None
     no_since: datetime | None = None
     """Since when the trust is not there."""
     no_rounds: int = 0
@@ -75,6 +81,10 @@ class History:
     retry_at: datetime | None = None
     spread: float = 1.0
     """This integration's factor on `verifyEvery`, drawn anew with each round."""
+    spelled: int = 0
+    """Which of the spellings between the rounds is the next, counted without end."""
+    spelled_at: datetime | None = None
+    """When the last one was asked."""
 
     @property
     def may_issue(self) -> bool:
@@ -82,31 +92,54 @@ class History:
         return self.own and self.verdict is not None and self.verdict.is_good
 
 
-def fold(history: History, asked: Round, verdict: Verdict, principal_id: str | None, drawn: "Draw") -> History:
-    """The history after one more round."""
-    history = replace(history, asked_at=asked.at, spread=drawn.around_one(drawn.schedule.jitter))
-    if verdict.status == "Unknown":
-        return _nothing_learnt(history, asked, verdict, drawn)
-    history = replace(history, nothing=None)
-    if verdict.is_good:
-        return replace(
-            history,
-            verdict=verdict,
-            own=True,
-            probes=asked.results,
-            doubt=None,
-            no_since=None,
-            no_rounds=0,
-            verified_at=asked.at,
-            principal_id=principal_id,
-            retry_at=None,
-        )
+def positions_to_ask(history: History) -> tuple[int, ...]:
+    """The places of the external ID that Spelling looks at in the next round."""
     if history.verdict is not None and history.verdict.is_good:
+        return history.plan.ends
+    before = next(
+        (r.position for r in history.probes if r.probe is ProbeName.SPELLING and r.position is not None), None
+    )
+    # The one that was let in goes first: as long as it is, there is no need to ask the others.
+    return tuple(sorted(history.plan.positions, key=lambda position: position != before))
+
+
+def record_round(
+    history: History, answers: Answers, verdict: Verdict, principal_id: str | None, drawn: "Draw"
+) -> History:
+    """The history after one more round."""
+    history = replace(history, asked_at=answers.at, spread=drawn.around_one(drawn.schedule.jitter))
+    if verdict.status == "Unknown":
+        return _inconclusive(history, answers, verdict, drawn)
+    history = replace(history, inconclusive=None)
+    if verdict.is_good:
+        return _trusted(history, answers, verdict, principal_id, drawn)
+    is_certain = any(map(_is_let_in, answers.negatives))
+    if history.verdict is not None and history.verdict.is_good and not is_certain:
         confirm_after = drawn.schedule.confirm_after
         doubt = history.doubt or verdict
-        if history.doubt is None or asked.at < doubt.at + confirm_after:
+        if history.doubt is None or answers.at < doubt.at + confirm_after:
             return replace(history, doubt=doubt, retry_at=doubt.at + confirm_after)
-    return _not_trusted(history, asked, verdict, drawn)
+    return _not_trusted(history, answers, verdict, drawn)
+
+
+def next_spelling(history: History) -> int:
+    """Which place is looked at next between the rounds."""
+    inner = _inner_positions(history.plan)
+    return inner[history.spelled % len(inner)]
+
+
+def next_spelling_time(history: History, verify_every: timedelta) -> datetime | None:
+    """When that is; None for never: while the trust is not verified, or in doubt, or not to be verified again."""
+    inner = len(_inner_positions(history.plan))
+    if not history.may_issue or history.retry_at is not None or history.spelled_at is None or not inner:
+        return None
+    return history.spelled_at + verify_every / inner * history.spread if verify_every else None
+
+
+def record_spelling(history: History, result: ProbeResult) -> History:
+    """The history after one. What could not be asked is asked again the next time."""
+    is_done = result.answer is not ProbeAnswer.UNKNOWN
+    return replace(history, spelled=history.spelled + is_done, spelled_at=result.at)
 
 
 def next_time(history: History, verify_every: timedelta) -> datetime | None:
@@ -139,20 +172,47 @@ class Draw:
         return min(last, first * doublings) * self.random.uniform(1 - self.schedule.jitter, 1)
 
 
-def _nothing_learnt(history: History, asked: Round, verdict: Verdict, drawn: Draw) -> History:
-    before = history.nothing
-    nothing = Nothing(before.since if before else asked.at, before.rounds + 1 if before else 1, verdict)
-    delay = drawn.growing(drawn.schedule.first_retry, drawn.schedule.last_retry, nothing.rounds - 1)
+def _is_let_in(result: ProbeResult) -> bool:
+    return result.probe is ProbeName.SPELLING and result.answer is ProbeAnswer.ALLOWED
+
+
+def _inner_positions(plan: ProbePlan) -> tuple[int, ...]:
+    return tuple(position for position in plan.positions if position not in plan.ends)
+
+
+def _trusted(history: History, answers: Answers, verdict: Verdict, principal_id: str | None, drawn: Draw) -> History:
+    inner = len(_inner_positions(history.plan))
+    if history.spelled_at is None and inner:
+        # Where the row begins is left to chance, so that restarts do not keep it at its beginning.
+        history = replace(history, spelled=drawn.random.randrange(inner), spelled_at=answers.at)
+    return replace(
+        history,
+        verdict=verdict,
+        own=True,
+        probes=answers.results,
+        doubt=None,
+        no_since=None,
+        no_rounds=0,
+        verified_at=answers.at,
+        principal_id=principal_id,
+        retry_at=None,
+    )
+
+
+def _inconclusive(history: History, answers: Answers, verdict: Verdict, drawn: Draw) -> History:
+    before = history.inconclusive
+    inconclusive = Inconclusive(before.since if before else answers.at, before.rounds + 1 if before else 1, verdict)
+    delay = drawn.growing(drawn.schedule.first_retry, drawn.schedule.last_retry, inconclusive.rounds - 1)
     if history.verdict is None or history.verdict.status == "Unknown":
         # A verdict found earlier outlives the silence; without one, the silence is all there is to show.
-        history = replace(history, verdict=verdict, own=False, probes=asked.results)
-    return replace(history, nothing=nothing, retry_at=asked.at + delay)
+        history = replace(history, verdict=verdict, own=False, probes=answers.results)
+    return replace(history, inconclusive=inconclusive, retry_at=answers.at + delay)
 
 
-def _not_trusted(history: History, asked: Round, verdict: Verdict, drawn: Draw) -> History:
+def _not_trusted(history: History, answers: Answers, verdict: Verdict, drawn: Draw) -> History:
     schedule = drawn.schedule
-    since = history.no_since or asked.at
-    if asked.at - since < schedule.fast_for:
+    since = history.no_since or answers.at
+    if answers.at - since < schedule.fast_for:
         delay = drawn.growing(schedule.first_delay, schedule.last_fast_delay, history.no_rounds)
     else:
         delay = schedule.slow_delay * drawn.around_one(1 / 3)
@@ -160,9 +220,9 @@ def _not_trusted(history: History, asked: Round, verdict: Verdict, drawn: Draw) 
         history,
         verdict=verdict,
         own=True,
-        probes=asked.results,
+        probes=answers.results,
         doubt=None,
         no_since=since,
         no_rounds=history.no_rounds + 1,
-        retry_at=asked.at + delay,
+        retry_at=answers.at + delay,
     )

@@ -1,17 +1,18 @@
-"""The sentences of condition `TrustVerified`: what is the matter, and what to write where. Pure."""
+"""The sentences of condition `TrustVerified` that belong to no probe alone, and what those of probes share. Pure."""
 
-from spacelift_aws.api.awsintegration import ProbeName
+from collections.abc import Sequence
+from typing import Final
+
+from spacelift_aws.api.awsintegration import ProbeForm
 from spacelift_aws.aws import policies
-from spacelift_aws.aws.arns import account_of, parse_role_arn, partition_of
-from spacelift_aws.aws.console import account_settings_url
-from spacelift_aws.aws.errors import StsError
+from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
-from spacelift_aws.controllers.awsintegration.probes import ProbeResult
-from spacelift_aws.controllers.awsintegration.question import TrustQuestion
+from spacelift_aws.controllers.awsintegration.probes.answers import ProbeResult
+from spacelift_aws.controllers.awsintegration.probes.plan import ProbePlan
 
 _SILENCE = " (Nothing could be asked of STS since "
 
-VERIFIED = "The role trusts this integration's external ID and no other: all four probes were answered as they should."
+VERIFIED = "The role trusts this integration's external ID and no other: all probes were answered as they should."
 
 ROLE_NOT_SET = "Create a role with `status.trustPolicy`, then write its ARN into `spec.roleArn`."
 
@@ -30,6 +31,14 @@ NOT_VERIFIED_YET = "STS has not been asked yet."
 
 NOT_VERIFIABLE = "The worker pools verify this role under their own identities: see `status.workers`."
 
+COMMON_CAUSES: Final = (
+    "A trust policy that names the principal and the external ID rightly may still ask for something that is not met: "
+    "the session's name (`sts:RoleSessionName`; it is the run ID, 26 characters of 0-9 and A-Z), session tags "
+    "(`aws:RequestTag/…`), a source identity (`sts:SourceIdentity`), MFA (`aws:MultiFactorAuthPresent`), the caller's "
+    "address (`aws:SourceIp`, `aws:SourceVpce`) or organization (`aws:PrincipalOrgID`)."
+)
+"""What commonly denies a call whose principal and external ID are right; STS tells no caller which condition it was."""
+
 
 def role_not_set_without_identity(failure: StsError) -> str:
     """What to do first, if the operator itself cannot tell what to trust."""
@@ -39,132 +48,21 @@ def role_not_set_without_identity(failure: StsError) -> str:
     )
 
 
-def access_denied(question: TrustQuestion, identity: Identity, earlier_principal_id: str | None) -> str:
-    """The trust, the caller's side, and what else could deny."""
-    extra = policies.session_actions(tags=question.tagged, source_identity=question.source_identity)
-    caller = policies.one_line(policies.caller_statement(question.role_arn, extra))
-    parts = [f"STS denied `sts:AssumeRole` on {question.role_arn}."]
-    if earlier_principal_id and identity.principal_id and earlier_principal_id != identity.principal_id:
-        parts.append(
-            f"The operator's principal was created anew since the last verification (its unique ID was "
-            f"{earlier_principal_id} and is {identity.principal_id} now): every trust policy that names it has to be "
-            f"saved again."
-        )
-    parts.append(
-        f"If the role does not exist yet, create it with `status.trustPolicy`. If it does, its trust policy needs this "
-        f"statement: {_trust(question, identity)}"
+def other_external_id_accepted(plan: ProbePlan, identity: Identity, accepted: Sequence[tuple[str, ProbeResult]]) -> str:
+    """The role is open to a pattern of external IDs. `accepted`: whose were let in, each with STS's answer."""
+    whose = " and of ".join(f"{who}{as_asked(result)}" for who, result in accepted)
+    text = (
+        f"STS gave a session for the external ID of {whose}: a pattern in the trust policy is too wide. The widest "
+        f"that is safe is `StringLike` with `{plan.installation}@{plan.namespace}@*`. Write `StringEquals` and the "
+        "exact value:"
     )
-    parts.append(
-        f"If it has it: the operator's own policy may lack {caller}, or a policy of the organization or a "
-        f"permissions boundary denies it. A change in IAM takes up to some minutes to arrive."
-    )
-    if identity.note:
-        parts.append(f"Note: {identity.note}.")
-    return " ".join(parts)
+    return with_trust(text, plan, identity)
 
 
-def external_id_not_required(question: TrustQuestion, identity: Identity, result: ProbeResult) -> str:
-    """The role is open to whoever knows its ARN."""
-    return (
-        f"STS gave a session without any external ID{_by_tags(result)}: whoever may use this operator and knows the "
-        f"role's ARN could use the role. Every statement of the trust policy that allows `sts:AssumeRole` to this "
-        f"principal, its account or everyone needs the condition `StringEquals` on `sts:ExternalId` "
-        f"(not `StringEqualsIfExists`): {_trust(question, identity)}"
-    )
-
-
-def other_external_id_accepted(question: TrustQuestion, identity: Identity, results: list[ProbeResult]) -> str:
-    """The role is open to a pattern of external IDs."""
-    whose = {
-        ProbeName.SIBLING: f"another namespace ({question.sibling_external_id})",
-        ProbeName.OTHER_INSTALLATION: f"another installation ({question.other_installation_external_id})",
-    }
-    accepted = " and of ".join(whose[result.probe] + _by_tags(result) for result in results)
-    installation, namespace, _ = question.external_id.split("@", 2)
-    return (
-        f"STS gave a session for the external ID of {accepted}: a pattern in the trust policy is too wide. Write "
-        f"`StringEquals` and the exact value: {_trust(question, identity)} The widest pattern that is safe is "
-        f"`StringLike` with `{installation}@{namespace}@*`."
-    )
-
-
-def duration_too_long(question: TrustQuestion, failure: StsError) -> str:
-    """The role's maximum, or role chaining's."""
-    if "chaining" in failure.message.lower():
-        return (
-            f"STS refuses a session of {question.duration_seconds} seconds: the operator's own credentials come from "
-            f"a role, and roles assumed from one get an hour at most. Set `spec.durationSeconds` to 3600 or less."
-        )
-    role = parse_role_arn(question.role_arn)
-    name, seconds = role.name if role else question.role_arn, max(3600, question.duration_seconds)
-    return (
-        f"STS refuses a session of {question.duration_seconds} seconds: raise the role's maximum session duration "
-        f"(in the IAM console, or `aws iam update-role --role-name {name} --max-session-duration {seconds}`), or "
-        f"lower `spec.durationSeconds`. STS says: {failure.message}"
-    )
-
-
-def session_action_denied(question: TrustQuestion, identity: Identity, action: str) -> str:
-    """`sts:TagSession` or `sts:SetSourceIdentity` is missing on one side."""
-    tags = action == policies.TAG_SESSION
-    asked, field = (question.tagged, "tagAssumeRole") if tags else (question.source_identity, "sourceIdentity")
-    if asked:
-        why = f"`spec.{field}` is on"
-    else:
-        why = (
-            f"the operator's own session passes {'tags' if tags else 'a source identity'} on"
-            f"{' (as under EKS Pod Identity, where they can be turned off)' if tags else ''}"
-        )
-    principal = identity.principal or "<the operator's principal>"
-    trust = policies.one_line(policies.session_statement(principal, (action,)))
-    caller = policies.one_line(
-        {"Effect": "Allow", "Action": action, "Resource": question.role_arn},
-    )
-    return (
-        f"STS denied `{action}` on {question.role_arn}, which is needed as {why}. The trust policy needs this "
-        f"statement too: {trust} The operator's own policy needs: {caller}"
-    )
-
-
-def region_disabled(question: TrustQuestion, failure: StsError) -> str:
-    """Off in the role's account, or in the operator's."""
-    region = question.region or "the operator's region"
-    if failure.code.startswith("RegionDisabled"):
-        url = account_settings_url(partition_of(question.role_arn))
-        where = f" at {url}" if url else " in IAM's account settings"
-        return (
-            f"The STS endpoint of {region} is not active in account {account_of(question.role_arn)} of the role: "
-            f"activate it there{where}, or set `spec.region` to another region."
-        )
-    return (
-        f"The STS endpoint of {region} does not know the operator, which its home region does: the region is not "
-        f"enabled in the operator's own account. Enable it there, or set `spec.region` to another region."
-    )
-
-
-def invalid_session_policy(question: TrustQuestion, failure: StsError, *, proposed: bool) -> str:
-    """Malformed, unknown, or too large."""
-    prefix = "spec.proposed" if proposed else "spec"
-    fields = f"`{prefix}.sessionPolicy` or `{prefix}.sessionPolicyArns`"
-    if failure.code.startswith("PackedPolicyTooLarge"):
-        tags = ", the session tags" if question.tagged else ""
-        return (
-            f"STS packs the session policies{tags} and what the operator's own session passes on, and the result is "
-            f"too large. Shorten {fields}. STS says: {failure.message}"
-        )
-    return f"STS refuses a session policy. Correct {fields}. STS says: {failure.message}"
-
-
-def invalid_request(question: TrustQuestion, identity: Identity, failure: StsError) -> str:
-    """A parameter that STS does not take, most often the role's ARN."""
-    mine = partition_of(identity.principal) if identity.principal else None
-    theirs = partition_of(question.role_arn)
-    if mine is not None and mine != theirs:
-        return (
-            f"The role is in partition {theirs}, the operator in {mine}: a role is never assumed across partitions. "
-            f"STS says: {failure.message}"
-        )
-    return f"STS refuses the request: check `spec.roleArn` and `spec.region`. STS says: {failure.message}"
+def refused_run(failure: StsError) -> str:
+    """STS refuses a Run although its integration is trusted."""
+    said = f"STS refuses to issue a session: {failure.code}: {failure.message}"
+    return f"{said}. {COMMON_CAUSES}" if failure.kind is Failure.ACCESS_DENIED else said
 
 
 def no_identity(failure: StsError) -> str:
@@ -172,10 +70,17 @@ def no_identity(failure: StsError) -> str:
     return f"STS could not be asked: {failure.message}. This is for whoever runs the operator to repair."
 
 
-def retrying(question: TrustQuestion, result: ProbeResult) -> str:
+def retrying(plan: ProbePlan, result: ProbeResult) -> str:
     """STS gave no answer to rely on."""
-    said = f"{result.failure.code}: {result.failure.message}" if result.failure else "not asked"
-    hint = f" Is `{question.region}` in `spec.region` right?" if _looks_unreachable(result) and question.region else ""
+    failure = result.failure
+    if failure is not None and failure.kind is Failure.DENIED_ELSEWHERE:
+        return (
+            f"Probe {result.probe} was denied by the {failure.denied_by} of the operator's side, so nobody knows what "
+            "the role's trust policy would say. Allow the operator `sts:AssumeRole` on this role whatever the external "
+            f"ID, for STS is to decide by the trust policy alone. STS says: {failure.message}"
+        )
+    said = f"{failure.code}: {failure.message}" if failure else "not asked"
+    hint = f" Is `{plan.region}` in `spec.region` right?" if _looks_unreachable(result) and plan.region else ""
     return f"STS gave no answer to probe {result.probe} ({said}); it is asked again.{hint}"
 
 
@@ -189,20 +94,30 @@ def without_silence(message: str) -> str:
     return message.partition(_SILENCE)[0]
 
 
+def as_asked(result: ProbeResult) -> str:
+    """How an allowed probe was asked, where that matters, as a clause."""
+    clauses = []
+    if result.form is ProbeForm.RUN:
+        clauses.append("when asked as a Run from there would: with its tags and source identity")
+    if result.failure is not None:
+        missed = policies.TAG_SESSION
+        if result.failure.kind is Failure.SOURCE_IDENTITY_DENIED:
+            missed = policies.SET_SOURCE_IDENTITY
+        clauses.append(f"STS missed only the permission for {missed}")
+    return f" ({'; '.join(clauses)})" if clauses else ""
+
+
+def with_trust(text: str, plan: ProbePlan, identity: Identity) -> str:
+    """A message that ends with the statement to paste."""
+    extra = policies.session_actions(tags=plan.tagged, source_identity=plan.source_identity)
+    statement = policies.trust_statement(or_principal(identity), plan.external_id, extra)
+    return f"{text} {policies.one_line(statement)}"
+
+
+def or_principal(identity: Identity) -> str:
+    """Whom the role must trust, or the place where to write it."""
+    return identity.principal or "<the operator's principal>"
+
+
 def _looks_unreachable(result: ProbeResult) -> bool:
     return result.failure is not None and result.failure.code == "EndpointConnectionError"
-
-
-def _by_tags(result: ProbeResult) -> str:
-    return f" (STS missed only the permission for {_session_action(result)})" if result.failure else ""
-
-
-def _session_action(result: ProbeResult) -> str:
-    denied = result.failure.message if result.failure else ""
-    return policies.SET_SOURCE_IDENTITY if policies.SET_SOURCE_IDENTITY in denied else policies.TAG_SESSION
-
-
-def _trust(question: TrustQuestion, identity: Identity) -> str:
-    extra = policies.session_actions(tags=question.tagged, source_identity=question.source_identity)
-    principal = identity.principal or "<the operator's principal>"
-    return policies.one_line(policies.trust_statement(principal, question.external_id, extra))

@@ -7,23 +7,23 @@ from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws import policies
 from spacelift_aws.controllers.awsintegration import messages
 from spacelift_aws.controllers.awsintegration.history import History
-from spacelift_aws.controllers.awsintegration.question import TrustQuestion, external_id_of
-from spacelift_aws.controllers.awsintegration.status import Knowledge, asked_verdict, shown_probe
+from spacelift_aws.controllers.awsintegration.probes.plan import ProbePlan, external_id_of
+from spacelift_aws.controllers.awsintegration.status import StatusInput, asked_verdict, shown_probe
 from spacelift_aws.controllers.awsintegration.verdict import Verdict
 
 _NO_VERDICTS = (Reason.ROLE_NOT_SET, Reason.NO_IDENTITY, Reason.RETRYING, Reason.NOT_VERIFIED_YET)
 
 
-def desired_status(known: Knowledge, pool: str) -> AwsIntegrationStatus:
+def desired_status(given: StatusInput, pool: str) -> AwsIntegrationStatus:
     """The status with this pool's entry as it should be; everything else in it is others' and stays."""
-    status = known.integration.status
+    status = given.integration.status
     others = tuple(entry for entry in status.workers if entry.pool != pool)
-    return status.model_copy(update={"workers": tuple(sorted((*others, _entry(known, pool)), key=lambda e: e.pool))})
+    return status.model_copy(update={"workers": tuple(sorted((*others, _entry(given, pool)), key=lambda e: e.pool))})
 
 
-def remembered(integration: AwsIntegration, question: TrustQuestion, pool: str) -> History:
+def remembered(integration: AwsIntegration, plan: ProbePlan, pool: str) -> History:
     """The history that an earlier process of the pool left in its entry, for what is shown; nothing is issued on it."""
-    history = History(question)
+    history = History(plan)
     entry = next((entry for entry in integration.status.workers if entry.pool == pool), None)
     if (
         entry is None
@@ -38,20 +38,20 @@ def remembered(integration: AwsIntegration, question: TrustQuestion, pool: str) 
     return replace(history, verdict=verdict, verified_at=entry.last_verified_time)
 
 
-def displayed_verdict(known: Knowledge) -> Verdict:
+def displayed_verdict(given: StatusInput) -> Verdict:
     """What the pool's entry says."""
-    if known.integration.spec.role_arn is None:
-        return Verdict("False", Reason.ROLE_NOT_SET, messages.ROLE_NOT_SET_FOR_POOL, known.now)
-    return asked_verdict(known)
+    if given.integration.spec.role_arn is None:
+        return Verdict("False", Reason.ROLE_NOT_SET, messages.ROLE_NOT_SET_FOR_POOL, given.now)
+    return asked_verdict(given)
 
 
-def _entry(known: Knowledge, pool: str) -> WorkerVerdict:
-    verdict, history, principal = displayed_verdict(known), known.history, known.identity.principal
+def _entry(given: StatusInput, pool: str) -> WorkerVerdict:
+    verdict, history, principal = displayed_verdict(given), given.history, given.identity.principal
     statement = None
     if principal is not None:
-        spec = known.integration.spec
+        spec = given.integration.spec
         extra = policies.session_actions(tags=spec.tag_assume_role, source_identity=spec.source_identity)
-        external_id = external_id_of(known.integration, known.installation)
+        external_id = external_id_of(given.integration, given.installation)
         statement = policies.readable(policies.trust_statement(principal, external_id, extra))
     return WorkerVerdict(
         pool=pool,
@@ -61,5 +61,5 @@ def _entry(known: Knowledge, pool: str) -> WorkerVerdict:
         reason=str(verdict.reason),
         message=verdict.message,
         last_verified_time=history.verified_at if history else None,
-        observed_generation=known.integration.metadata.generation,
+        observed_generation=given.integration.metadata.generation,
     )

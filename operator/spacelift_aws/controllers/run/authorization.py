@@ -7,7 +7,7 @@ from spacelift_aws.api.awsintegration import AwsIntegration, LabelSelector, Labe
 from spacelift_aws.api.reasons import CredentialsIssuedReason as Reason
 from spacelift_aws.api.run import Phase, Run, RunType
 from spacelift_aws.aws.sts import AssumeRoleRequest
-from spacelift_aws.controllers.awsintegration.question import session_tags
+from spacelift_aws.controllers.awsintegration.probes.plan import session_tags
 from spacelift_aws.controllers.awsintegration.tags import further_tags
 from spacelift_aws.controllers.run.state import Authorized, Denied
 

@@ -10,7 +10,7 @@ from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.patch import status_patch
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Phase, Run, RunStatus
-from spacelift_aws.controllers.awsintegration.question import external_id_of
+from spacelift_aws.controllers.awsintegration.probes.plan import external_id_of
 from spacelift_aws.controllers.run import actions, status
 from spacelift_aws.controllers.run.answers import Call, Meaning, meaning_of
 from spacelift_aws.controllers.run.authorization import Circumstances, authorize, integration_key
@@ -203,8 +203,8 @@ class Executor:
         if not self._role.owns(run, integration, pod):
             return None
         grant = authorize(run, identifier, integration, self._circumstances(run, integration))
-        if isinstance(grant, Denied) and grant.reason is CredentialsIssuedReason.INTEGRATION_NOT_READY:
-            self._trust.await_verdict(integration_key(run))
+        if integration is not None and _waits_for_trust(grant):
+            self._trust.await_verdict(integration)
         if isinstance(grant, Denied) and identifier in self._memories:
             # Only refusals in a row, while trust holds, add up to a verdict.
             self._memories.put(identifier, replace(self._memories.of(identifier), denied_since=None))
@@ -425,6 +425,10 @@ class Executor:
             return True
         self._view.saw_run(current)
         return current.metadata.resource_version != run.metadata.resource_version
+
+
+def _waits_for_trust(grant: Authorized | Denied) -> bool:
+    return isinstance(grant, Denied) and grant.reason is CredentialsIssuedReason.INTEGRATION_NOT_READY
 
 
 def _regarding(run: Run) -> Regarding:

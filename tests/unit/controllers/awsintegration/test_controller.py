@@ -11,7 +11,7 @@ from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.kube.errors import Conflict, NotFound
 
-from .world import KEY, NOBODY, EventRouter, allow, deny
+from .world import FIRST, KEY, LATER, NOBODY, SPELLED, EventRouter, allow, deny
 
 
 @pytest.fixture
@@ -21,20 +21,20 @@ def world(kit: Any) -> EventRouter:
 
 async def test_a_right_trust_is_verified_with_one_write_and_one_event(world: EventRouter) -> None:
     delay = await world.look()
-    assert delay == timedelta(hours=24).total_seconds()
+    assert delay == SPELLED
     assert world.reason() == ("True", "Verified")
     assert world.ready() == "True"
     assert len(world.patches) == 1
     assert world.events == [("Normal", "Verified")]
     assert world.verdicts == [KEY]
-    assert world.reconciler.may_issue(world.shown())
+    assert world.store.may_issue(world.shown())
 
 
 async def test_looking_again_asks_and_writes_nothing(world: EventRouter) -> None:
     await world.look()
     world.sts.external_ids()
     world.kit.clock.pass_(hours=1)
-    assert await world.look() == timedelta(hours=23).total_seconds()
+    assert await world.look() == SPELLED - timedelta(hours=1).total_seconds()
     assert world.sts.external_ids() == []
     assert len(world.patches) == 1
 
@@ -63,7 +63,7 @@ async def test_the_story_of_a_role_that_appears_too_wide_and_then_right(kit: Any
         ("Warning", "OtherExternalIdAccepted"),
         ("Normal", "Verified"),
     ]
-    assert world.reconciler.may_issue(world.shown())
+    assert world.store.may_issue(world.shown())
 
 
 async def test_a_trust_that_breaks_is_doubted_first(world: EventRouter) -> None:
@@ -76,15 +76,15 @@ async def test_a_trust_that_breaks_is_doubted_first(world: EventRouter) -> None:
     await world.look()
     assert world.ready() == "False"
     assert world.events[-1] == ("Warning", "AccessDenied")
-    assert not world.reconciler.may_issue(world.shown())
+    assert not world.store.may_issue(world.shown())
 
 
 async def test_another_spec_is_another_question(world: EventRouter) -> None:
     await world.look()
     world.trust = deny
     world.edit(tagAssumeRole=True)
-    assert not world.reconciler.may_issue(world.shown())
-    assert world.reconciler.verdict_for(world.shown()) is None
+    assert not world.store.may_issue(world.shown())
+    assert world.store.verdict_for(world.shown()) is None
     await world.look()
     assert world.reason() == ("False", "AccessDenied")
     assert world.shown().status.observed_generation == 2
@@ -96,13 +96,13 @@ async def test_a_change_that_asks_nothing_else_verifies_too_and_the_verdict_stan
     await world.look()
     world.sts.external_ids()
     world.edit(verifyEvery="48h")
-    assert world.reconciler.may_issue(world.shown())
+    assert world.store.may_issue(world.shown())
     world.trust = deny
     await world.look()
     assert len(world.sts.external_ids()) == 1
     assert world.shown().status.observed_generation == 2
     assert world.reason() == ("True", "Verified")
-    assert world.reconciler.may_issue(world.shown())
+    assert world.store.may_issue(world.shown())
     world.trust = world.kit.strict
     world.kit.clock.pass_(seconds=120)
     await world.look()
@@ -119,10 +119,10 @@ async def test_a_spec_that_changes_while_sts_is_asked_is_asked_about_next(world:
     world.before_answer = change_once
     assert await world.look() == 0
     assert not world.patches
-    assert not world.reconciler.may_issue(world.shown())
+    assert not world.store.may_issue(world.shown())
     await world.look_until_quiet()
     assert world.reason() == ("True", "Verified")
-    assert world.reconciler.may_issue(world.shown())
+    assert world.store.may_issue(world.shown())
 
 
 async def test_an_integration_deleted_while_sts_is_asked(world: EventRouter) -> None:
@@ -138,9 +138,9 @@ async def test_one_created_anew_under_the_same_name_is_not_verified(world: Event
     await world.look()
     assert world.body is not None
     world.body = world.body | {"metadata": world.body["metadata"] | {"uid": "uid-2"}}
-    assert not world.reconciler.may_issue(world.shown())
+    assert not world.store.may_issue(world.shown())
     await world.look()
-    assert world.reconciler.may_issue(world.shown())
+    assert world.store.may_issue(world.shown())
 
 
 async def test_any_new_value_of_the_annotation_verifies(world: EventRouter) -> None:
@@ -150,7 +150,7 @@ async def test_any_new_value_of_the_annotation_verifies(world: EventRouter) -> N
     for value, rounds in (("1", 0), ("2", 1), ("2", 0), ("1", 1)):
         world.annotate(value)
         await world.look()
-        assert len(world.sts.external_ids()) == 4 * rounds
+        assert len(world.sts.external_ids()) == LATER * rounds
 
 
 async def test_the_annotation_answers_a_broken_trust_quickly_again(world: EventRouter) -> None:
@@ -168,11 +168,11 @@ async def test_a_refused_run_has_the_trust_verified_soon_and_first(world: EventR
     world.sts.external_ids()
     world.sts.urgent.clear()
     world.kit.clock.pass_(hours=1)
-    world.reconciler.request(KEY)
-    world.reconciler.request(KEY)
+    world.store.request(KEY)
+    world.store.request(KEY)
     assert world.woken == [KEY]
     await world.look()
-    assert world.sts.urgent == [True] * 4
+    assert world.sts.urgent == [True] * LATER
     assert world.verdicts == [KEY, KEY]
 
 
@@ -180,49 +180,49 @@ async def test_refused_runs_do_not_have_it_verified_all_the_time(world: EventRou
     await world.look()
     world.sts.external_ids()
     world.kit.clock.pass_(seconds=3)
-    world.reconciler.request(KEY)
+    world.store.request(KEY)
     assert await world.look() == 7
     assert world.sts.external_ids() == []
     world.kit.clock.pass_(seconds=7)
     await world.look()
-    assert len(world.sts.external_ids()) == 4
-    assert await world.look() == timedelta(hours=24).total_seconds()
+    assert len(world.sts.external_ids()) == LATER
+    assert await world.look() == SPELLED - 10
 
 
 async def test_what_runs_wait_for_at_the_start_goes_first(world: EventRouter) -> None:
     world.awaited = True
     await world.look()
-    assert world.sts.urgent == [True] * 4
+    assert world.sts.urgent == [True] * FIRST
     world.sts.urgent.clear()
     world.kit.clock.pass_(hours=24)
     await world.look()
-    assert world.sts.urgent == [False] * 4
+    assert world.sts.urgent == [False] * LATER
 
 
 async def test_a_run_that_comes_while_probes_wait_makes_them_urgent(world: EventRouter) -> None:
     def come_once() -> None:
         world.before_answer = lambda: None
-        world.reconciler.await_verdict(KEY)
-        world.reconciler.await_verdict(KEY)
+        world.store.await_verdict(world.shown())
+        world.store.await_verdict(world.shown())
 
     world.before_answer = come_once
     await world.look()
     assert world.sts.hurried == [("team", "arn:aws:iam::123456789012:role/deploy")]
-    assert world.sts.urgent == [False, True, True, True]
-    world.reconciler.await_verdict(KEY)
+    assert world.sts.urgent == [False, *[True] * (FIRST - 1)]
+    world.store.await_verdict(world.shown())
     assert len(world.sts.hurried) == 1
 
 
 async def test_a_new_process_shows_what_was_known_but_issues_nothing_before_it_asked(world: EventRouter) -> None:
     await world.look()
     world.restart()
-    assert not world.reconciler.may_issue(world.shown())
-    assert world.reconciler.verdict_for(world.shown()) is None
+    assert not world.store.may_issue(world.shown())
+    assert world.store.verdict_for(world.shown()) is None
     world.events.clear()
     world.sts.external_ids()
     await world.look()
-    assert world.reconciler.may_issue(world.shown())
-    assert len(world.sts.external_ids()) == 4
+    assert world.store.may_issue(world.shown())
+    assert len(world.sts.external_ids()) == LATER
     assert world.events == []
 
 
@@ -232,8 +232,8 @@ async def test_after_a_restart_a_broken_trust_is_shown_late_but_issues_nothing(w
     world.trust = deny
     assert await world.look() == 120
     assert world.ready() == "True"
-    assert not world.reconciler.may_issue(world.shown())
-    assert world.reconciler.verdict_for(world.shown()) is None
+    assert not world.store.may_issue(world.shown())
+    assert world.store.verdict_for(world.shown()) is None
 
 
 async def test_a_forged_status_gives_nothing_and_is_written_over(world: EventRouter) -> None:
@@ -243,7 +243,7 @@ async def test_a_forged_status_gives_nothing_and_is_written_over(world: EventRou
     assert world.body is not None
     forged = [c | {"status": "True", "reason": "Verified"} for c in world.body["status"]["conditions"]]
     world.body = world.body | {"status": world.body["status"] | {"conditions": forged, "externalId": "evil"}}
-    assert not world.reconciler.may_issue(world.shown())
+    assert not world.store.may_issue(world.shown())
     await world.look()
     assert world.reason() == ("False", "AccessDenied")
     assert world.shown().status.external_id == "demo@team@deploy"
@@ -302,7 +302,7 @@ async def test_expired_credentials_leave_the_verdict_and_say_so(world: EventRout
     assert condition is not None
     assert "credentials have expired" in condition.message
     assert world.doubts == 1
-    assert world.reconciler.may_issue(world.shown())
+    assert world.store.may_issue(world.shown())
 
 
 async def test_worker_mode_asks_nothing(kit: Any) -> None:
@@ -312,13 +312,13 @@ async def test_worker_mode_asks_nothing(kit: Any) -> None:
     assert world.ready() == "True"
     assert world.sts.asked == []
     assert world.events == []
-    assert not world.reconciler.may_issue(world.shown())
+    assert not world.store.may_issue(world.shown())
 
 
 async def test_turning_to_worker_mode_ends_what_the_controller_verified(world: EventRouter) -> None:
     await world.look()
     world.edit(generateCredentialsInWorker=True)
-    assert not world.reconciler.may_issue(world.shown())
+    assert not world.store.may_issue(world.shown())
     await world.look()
     assert world.shown().status.principal is None
     assert world.shown().status.probes == ()
@@ -341,13 +341,14 @@ async def test_runs_are_told_why_they_wait(
     world.trust = trust
     if asked:
         await world.look()
-    assert words in world.reconciler.why_not(world.shown())
+    assert words in world.store.why_not(world.shown())
 
 
 async def test_requests_for_what_is_not_there_do_nothing(world: EventRouter) -> None:
+    gone = world.shown()
     world.body = None
-    world.reconciler.request(KEY)
-    world.reconciler.await_verdict(KEY)
+    world.store.await_verdict(gone)
+    world.store.request(KEY)
     world.reconciler.forget(KEY)
     assert world.woken == []
     assert world.sts.hurried == []
@@ -364,7 +365,45 @@ async def test_a_round_that_was_cut_off_is_asked_again(world: EventRouter) -> No
     with pytest.raises(asyncio.CancelledError):
         await looking
     assert len(world.sts.external_ids()) == 1
-    assert not world.reconciler.may_issue(world.shown())
+    assert not world.store.may_issue(world.shown())
     await world.look()
-    assert len(world.sts.external_ids()) == 4
-    assert world.reconciler.may_issue(world.shown())
+    assert len(world.sts.external_ids()) == FIRST
+    assert world.store.may_issue(world.shown())
+
+
+# Spellings between the rounds
+
+
+async def test_spellings_between_the_rounds_ask_one_place_each_and_write_nothing(world: EventRouter) -> None:
+    await world.look()
+    world.sts.external_ids()
+    asked = []
+    for _ in range(10):
+        world.kit.clock.pass_(seconds=SPELLED)
+        await world.look()
+        asked.append(world.sts.external_ids())
+    *between, last = asked
+    assert all(len(ids) == 1 and ids[0] is not None and "+" in ids[0] for ids in between)
+    assert len({ids[0] for ids in between}) == 9
+    assert len(last) == LATER, "a day is over"
+    assert len(world.patches) == 2
+    assert world.verdicts == [KEY, KEY]
+
+
+async def test_a_place_that_is_let_in_between_the_rounds_ends_the_trust_at_once(world: EventRouter) -> None:
+    await world.look()
+    world.trust = lambda r: None if (r.external_id or "").replace("+", "e") == "demo@team@deploy" else deny(r)
+    for _ in range(10):
+        world.kit.clock.pass_(seconds=SPELLED)
+        await world.look()
+        if world.reason() != ("True", "Verified"):
+            break
+    assert world.reason() == ("False", "OtherExternalIdAccepted")
+    assert not world.store.may_issue(world.shown())
+    assert world.verdicts == [KEY, KEY]
+    assert world.events[-1] == ("Warning", "OtherExternalIdAccepted")
+    assert world.shown().status.probes[-1].position in (2, 7, 12)
+    world.trust = world.kit.strict
+    world.kit.clock.pass_(seconds=2)
+    await world.look()
+    assert world.reason() == ("True", "Verified")

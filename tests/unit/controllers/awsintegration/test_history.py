@@ -10,9 +10,20 @@ import pytest
 from spacelift_aws.api.awsintegration import ProbeAnswer, ProbeName
 from spacelift_aws.api.meta import ConditionStatus
 from spacelift_aws.aws.errors import Failure, StsError
-from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, fold, impatient, next_time
-from spacelift_aws.controllers.awsintegration.probes import ProbeResult, Round
-from spacelift_aws.controllers.awsintegration.question import question_of
+from spacelift_aws.controllers.awsintegration.history import (
+    Draw,
+    History,
+    Schedule,
+    impatient,
+    next_spelling,
+    next_spelling_time,
+    next_time,
+    positions_to_ask,
+    record_round,
+    record_spelling,
+)
+from spacelift_aws.controllers.awsintegration.probes.answers import Answers, ProbeResult
+from spacelift_aws.controllers.awsintegration.probes.plan import plan_of
 from spacelift_aws.controllers.awsintegration.verdict import Verdict
 
 DAY = timedelta(hours=24)
@@ -24,18 +35,35 @@ class Story:
 
     def __init__(self, kit: Any, schedule: Schedule = SCHEDULE) -> None:
         self.clock = kit.clock
-        question = question_of(kit.integration(), "demo")
-        assert question is not None
-        self.history = History(question)
+        plan = plan_of(kit.integration(), "demo")
+        assert plan is not None
+        self.history = History(plan)
         self.draw = Draw(schedule, Random(1))
 
-    def round(self, status: ConditionStatus, reason: str = "Any", principal_id: str = "AROAOP") -> "Story":
+    def round(
+        self, status: ConditionStatus, reason: str = "Any", principal_id: str = "AROAOP", let_in: int | None = None
+    ) -> "Story":
         verdict = Verdict(status, reason, f"{reason} at {self.clock.now}", self.clock.now)
         answer = {"True": ProbeAnswer.ALLOWED, "False": ProbeAnswer.DENIED, "Unknown": ProbeAnswer.UNKNOWN}[status]
         failure = None if status == "True" else StsError(Failure.RETRYING, reason, reason)
         own = ProbeResult(ProbeName.OWN, answer, self.clock.now, failure=failure)
-        self.history = fold(self.history, Round(own, (), self.clock.now), verdict, principal_id, self.draw)
+        spelled = () if let_in is None else (self.spelled(ProbeAnswer.ALLOWED, let_in),)
+        answers = Answers(own, spelled, self.clock.now)
+        self.history = record_round(self.history, answers, verdict, principal_id, self.draw)
         return self
+
+    def spelled(self, answer: ProbeAnswer, position: int = 0) -> ProbeResult:
+        return ProbeResult(ProbeName.SPELLING, answer, self.clock.now, position=position)
+
+    def spell(self, answer: ProbeAnswer = ProbeAnswer.DENIED) -> int:
+        """Ask the next spelling; its position."""
+        position = next_spelling(self.history)
+        self.history = record_spelling(self.history, self.spelled(answer, position))
+        return position
+
+    def next_spelling(self, verify_every: timedelta = DAY) -> timedelta | None:
+        due = next_spelling_time(self.history, verify_every)
+        return None if due is None else due - self.clock.now
 
     def later(self, **span: float) -> "Story":
         self.clock.pass_(**span)
@@ -107,9 +135,9 @@ def test_silence_never_replaces_a_verdict(story: Story, status: ConditionStatus)
     story.round("Unknown", "Retrying").later(minutes=1).round("Unknown", "NoIdentity")
     assert story.shown == shown
     assert story.history.probes == probes
-    assert story.history.nothing is not None
-    assert (story.history.nothing.since, story.history.nothing.rounds) == (since, 2)
-    assert story.later(minutes=1).round(status).history.nothing is None
+    assert story.history.inconclusive is not None
+    assert (story.history.inconclusive.since, story.history.inconclusive.rounds) == (since, 2)
+    assert story.later(minutes=1).round(status).history.inconclusive is None
 
 
 def test_silence_is_shown_where_there_is_nothing_else(story: Story) -> None:
@@ -193,3 +221,72 @@ def test_no_jitter_makes_it_exact(kit: Any) -> None:
     story = Story(kit, Schedule(jitter=0, first_delay=timedelta(milliseconds=100)))
     assert story.round("False").delay() == timedelta(milliseconds=100)
     assert story.round("True").delay() == DAY
+
+
+# Spellings
+
+INNER = (1, 2, 4, 6, 7, 9, 11, 12, 13, 14)
+"""Places of demo@team@deploy that are at no end of a part."""
+
+
+def test_all_places_are_asked_before_a_role_is_verified_and_the_ends_with_every_round_after(story: Story) -> None:
+    assert positions_to_ask(story.history) == tuple(range(16))
+    assert positions_to_ask(story.round("False").history) == tuple(range(16))
+    assert positions_to_ask(story.round("True").history) == (0, 3, 5, 8, 10, 15)
+
+
+def test_after_a_restart_only_the_ends_are_asked_at_once(story: Story) -> None:
+    story.history = replace(story.history, verdict=Verdict("True", "Verified", "", story.clock.now))
+    assert positions_to_ask(story.history) == (0, 3, 5, 8, 10, 15)
+    story.round("True")
+    assert story.next_spelling() == pytest.approx(DAY / 10, rel=0.1)
+
+
+def test_the_others_are_spread_over_the_interval_and_come_in_turn(story: Story) -> None:
+    story.round("True")
+    asked, begun = [], story.clock.now
+    for _ in range(20):
+        delay = story.next_spelling()
+        assert delay is not None
+        assert delay == pytest.approx(DAY / 10, rel=0.11)
+        story.later(seconds=delay.total_seconds())
+        asked.append(story.spell())
+    assert story.clock.now - begun == pytest.approx(2 * DAY, rel=0.11)
+    assert sorted(asked[:10]) == sorted(asked[10:]) == list(INNER)
+
+
+def test_restarts_do_not_keep_the_row_at_its_beginning(kit: Any) -> None:
+    firsts = set()
+    for seed in range(40):
+        story = Story(kit)
+        story.draw = Draw(SCHEDULE, Random(seed))
+        firsts.add(next_spelling(story.round("True").history))
+    assert len(firsts) > 5
+
+
+def test_a_place_that_could_not_be_asked_is_asked_the_next_time(story: Story) -> None:
+    story.round("True")
+    position = story.spell(ProbeAnswer.UNKNOWN)
+    assert story.next_spelling() == pytest.approx(DAY / 10, rel=0.1)
+    assert story.spell() == position
+    assert story.spell() != position
+
+
+@pytest.mark.parametrize("rounds", [[], ["False"], ["True", "False"], ["Unknown"]])
+def test_no_spelling_is_asked_while_the_trust_is_not_verified_or_in_doubt(
+    story: Story, rounds: list[ConditionStatus]
+) -> None:
+    for status in rounds:
+        story.round(status).later(hours=1)
+    assert story.next_spelling() is None
+
+
+def test_without_repetition_spellings_are_not_repeated_either(story: Story) -> None:
+    assert story.round("True").next_spelling(timedelta(0)) is None
+
+
+def test_a_spelling_that_is_let_in_ends_the_trust_at_once_and_goes_first_from_then_on(story: Story) -> None:
+    story.round("True").later(hours=1).round("False", "OtherExternalIdAccepted", let_in=7)
+    assert story.shown == ("False", "OtherExternalIdAccepted")
+    assert not story.history.may_issue
+    assert positions_to_ask(story.history) == (7, *range(7), *range(8, 16))

@@ -11,11 +11,12 @@ from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatu
 from spacelift_aws.api.patch import status_patch, wire
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
-from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, fold
-from spacelift_aws.controllers.awsintegration.probes import ask
-from spacelift_aws.controllers.awsintegration.question import question_of
-from spacelift_aws.controllers.awsintegration.status import Knowledge, desired_status, displayed_verdict, remembered
-from spacelift_aws.controllers.awsintegration.verdict import Evidence, judge
+from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, record_round
+from spacelift_aws.controllers.awsintegration.probes.answers import ProbeRound
+from spacelift_aws.controllers.awsintegration.probes.ask import Prober
+from spacelift_aws.controllers.awsintegration.probes.plan import plan_of
+from spacelift_aws.controllers.awsintegration.status import StatusInput, desired_status, displayed_verdict, remembered
+from spacelift_aws.controllers.awsintegration.verdict import judge
 
 PRINCIPAL = "arn:aws:iam::111122223333:role/op"
 IDENTITY = Identity(PRINCIPAL, "AROAOP")
@@ -30,21 +31,23 @@ OURS = {
 }
 
 
-def known(kit: Any, integration: AwsIntegration, history: History | None = None, who: Identity = IDENTITY) -> Knowledge:
-    return Knowledge(integration, "demo", who, history, ("PowerUserAccess",), kit.clock.now)
+def known(
+    kit: Any, integration: AwsIntegration, history: History | None = None, who: Identity = IDENTITY
+) -> StatusInput:
+    return StatusInput(integration, "demo", who, history, ("PowerUserAccess",), kit.clock.now)
 
 
-def shown_status(known: Knowledge) -> dict[str, Any]:
+def shown_status(known: StatusInput) -> dict[str, Any]:
     """The status as the API has it."""
     return wire(desired_status(known))
 
 
 async def after_a_round(kit: Any, integration: AwsIntegration, trust: Any = None) -> History:
-    question = question_of(integration, "demo")
-    assert question is not None
-    asked = await ask(kit.sts(trust), question, "team", lambda: False, kit.clock)
-    verdict = judge(Evidence(asked, question, IDENTITY))
-    return fold(History(question), asked, verdict, "AROAOP", Draw(Schedule(jitter=0), Random(1)))
+    plan = plan_of(integration, "demo")
+    assert plan is not None
+    answers = await Prober(kit.sts(trust), plan, "team", lambda: False, kit.clock).ask(plan.positions)
+    verdict = judge(ProbeRound(plan, IDENTITY, answers))
+    return record_round(History(plan), answers, verdict, "AROAOP", Draw(Schedule(jitter=0), Random(1)))
 
 
 def condition(status: dict[str, Any], type_: str) -> dict[str, Any]:
@@ -97,7 +100,10 @@ async def test_a_verified_integration(kit: Any) -> None:
         ("None", "Denied"),
         ("Sibling", "Denied"),
         ("OtherInstallation", "Denied"),
+        ("Spelling", "Denied"),
     ]
+    assert [p.get("form") for p in status["probes"]] == [None, "Bare", "Bare", "Bare", "Bare"]
+    assert not any("position" in probe for probe in status["probes"])
     assert status["probes"][0] == {
         "name": "Own",
         "result": "Allowed",
@@ -193,11 +199,12 @@ def test_before_the_first_round_nothing_is_claimed(kit: Any) -> None:
 async def test_a_silence_is_told_beside_the_verdict_that_stays(kit: Any) -> None:
     integration = kit.integration()
     history = await after_a_round(kit, integration)
-    question = history.question
+    plan = history.plan
     kit.clock.pass_(hours=24)
-    asked = await ask(kit.sts(lambda _: Failure.RETRYING), question, "team", lambda: False, kit.clock)
-    verdict = judge(Evidence(asked, question, IDENTITY))
-    silent = fold(history, asked, verdict, "AROAOP", Draw(Schedule(), Random(1)))
+    prober = Prober(kit.sts(lambda _: Failure.RETRYING), plan, "team", lambda: False, kit.clock)
+    answers = await prober.ask(plan.ends)
+    verdict = judge(ProbeRound(plan, IDENTITY, answers))
+    silent = record_round(history, answers, verdict, "AROAOP", Draw(Schedule(), Random(1)))
     shown = displayed_verdict(known(kit, integration, silent))
     assert (shown.status, shown.reason) == ("True", "Verified")
     assert "Nothing could be asked of STS since 2026-01-03T03:04:05Z" in shown.message
@@ -206,10 +213,10 @@ async def test_a_silence_is_told_beside_the_verdict_that_stays(kit: Any) -> None
 async def test_a_restart_shows_what_was_known(kit: Any) -> None:
     integration = kit.integration()
     history = await after_a_round(kit, integration)
-    silent = replace(history, nothing=None)
+    silent = replace(history, inconclusive=None)
     status = shown_status(known(kit, integration, silent))
     again = with_status(integration, status)
-    memory = remembered(again, history.question, "demo@team@deploy")
+    memory = remembered(again, history.plan, "demo@team@deploy")
     assert memory.verdict is not None
     assert (memory.verdict.status, memory.verdict.reason) == ("True", "Verified")
     assert memory.verified_at == history.verified_at
@@ -223,7 +230,7 @@ async def test_a_restart_during_a_silence_does_not_repeat_it_twice(kit: Any) -> 
     status = shown_status(known(kit, integration, history))
     message = condition(status, "TrustVerified")["message"]
     status["conditions"][1]["message"] = f"{message} (Nothing could be asked of STS since yesterday: slow)"
-    memory = remembered(with_status(integration, status), history.question, "demo@team@deploy")
+    memory = remembered(with_status(integration, status), history.plan, "demo@team@deploy")
     assert memory.verdict is not None
     assert memory.verdict.message == message
 
@@ -249,7 +256,7 @@ async def test_what_does_not_fit_is_not_remembered(kit: Any, change: dict[str, A
             entry["status"] = "Unknown"
     else:
         status.update(change)
-    assert remembered(with_status(integration, status), history.question, "demo@team@deploy").verdict is None
+    assert remembered(with_status(integration, status), history.plan, "demo@team@deploy").verdict is None
 
 
 async def test_a_forged_condition_of_ours_is_overwritten_and_others_stay(kit: Any) -> None:
@@ -281,3 +288,15 @@ async def test_never_verified_again_has_no_next_time(kit: Any) -> None:
     integration = kit.integration(verifyEvery="0s")
     history = await after_a_round(kit, integration)
     assert "nextVerifyTime" not in shown_status(known(kit, integration, history))
+
+
+async def test_a_spelling_that_is_let_in_shows_its_place_and_form(kit: Any) -> None:
+    def lets_in(request: Any) -> Any:
+        plus = (request.external_id or "").find("+")
+        return None if request.external_id == kit.own_id or (plus == 7 and request.tags) else Failure.ACCESS_DENIED
+
+    integration = kit.integration(tagAssumeRole=True)
+    status = shown_status(known(kit, integration, await after_a_round(kit, integration, lets_in)))
+    assert condition(status, "TrustVerified")["reason"] == "OtherExternalIdAccepted"
+    (spelling,) = [probe for probe in status["probes"] if probe["name"] == "Spelling"]
+    assert (spelling["result"], spelling["position"], spelling["form"]) == ("Allowed", 8, "Run")

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
+from sandbox.iam import matches
 from spacelift_aws.api.awsintegration import ProbeAnswer
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.sts import AssumeRoleRequest
-from spacelift_aws.controllers.awsintegration.probes import Round, ask, unasked
-from spacelift_aws.controllers.awsintegration.question import TrustQuestion, question_of
-from spacelift_aws.controllers.awsintegration.verdict import Evidence, Verdict, judge
+from spacelift_aws.controllers.awsintegration.probes.answers import MEANINGS, Answers, ProbeRound
+from spacelift_aws.controllers.awsintegration.probes.ask import Prober, without_identity
+from spacelift_aws.controllers.awsintegration.probes.plan import ProbePlan, plan_of
+from spacelift_aws.controllers.awsintegration.verdict import Verdict, judge
 
 OWN = "demo@team@deploy"
 PRINCIPAL = "arn:aws:iam::111122223333:role/op"
@@ -51,16 +53,16 @@ def other_installation(external_id: str | None) -> bool:
     return external_id is not None and external_id.endswith("@team@deploy") and external_id != OWN
 
 
-async def asked_of(kit: Any, trust: Trust, **spec: Any) -> tuple[TrustQuestion, Round, list[AssumeRoleRequest]]:
-    question = question_of(kit.integration(**spec), "demo")
-    assert question is not None
+async def asked_of(kit: Any, trust: Trust, **spec: Any) -> tuple[ProbePlan, Answers, list[AssumeRoleRequest]]:
+    plan = plan_of(kit.integration(**spec), "demo")
+    assert plan is not None
     sts = kit.sts(trust)
-    return question, await ask(sts, question, "team", lambda: False, kit.clock), sts.asked
+    return plan, await Prober(sts, plan, "team", lambda: False, kit.clock).ask(plan.positions), sts.asked
 
 
 async def verdict_of(kit: Any, trust: Trust, identity: Identity = IDENTITY, earlier: str = "", **spec: Any) -> Verdict:
-    question, asked, _ = await asked_of(kit, trust, **spec)
-    return judge(Evidence(asked, question, identity, earlier))
+    plan, answers, _ = await asked_of(kit, trust, **spec)
+    return judge(ProbeRound(plan, identity, answers, earlier))
 
 
 def statement_in(message: str) -> dict[str, Any]:
@@ -82,7 +84,7 @@ OFF_HERE = StsError(Failure.REGION_DISABLED, "InvalidClientTokenId", "not known 
 @pytest.mark.parametrize(
     ("trust", "spec", "status", "reason", "words"),
     [
-        pytest.param(ALLOW, {}, "True", Reason.VERIFIED, ["all four probes"], id="all as it should be"),
+        pytest.param(ALLOW, {}, "True", Reason.VERIFIED, ["all probes"], id="all as it should be"),
         pytest.param(
             own_fails(Failure.ACCESS_DENIED),
             {},
@@ -332,6 +334,7 @@ async def test_an_unreachable_region_may_be_mistyped(kit: Any) -> None:
     ("own", "calls"),
     [
         (Failure.ACCESS_DENIED, 1),
+        (Failure.DENIED_ELSEWHERE, 1),
         (Failure.RETRYING, 1),
         (Failure.NO_IDENTITY, 1),
         (Failure.REGION_DISABLED, 1),
@@ -340,45 +343,190 @@ async def test_an_unreachable_region_may_be_mistyped(kit: Any) -> None:
         (Failure.TAG_SESSION_DENIED, 4),
         (Failure.SOURCE_IDENTITY_DENIED, 4),
         (Failure.INVALID_SESSION_POLICY, 4),
-        (None, 5),
+        pytest.param(None, 2 + 3 + 16 + 2, id="all, with every spelling and Own once more"),
     ],
 )
 async def test_negatives_are_asked_only_where_they_can_prove_something(
     kit: Any, own: Failure | None, calls: int
 ) -> None:
-    _, asked, requests = await asked_of(kit, own_fails(own), proposed={})
+    _, answers, requests = await asked_of(kit, own_fails(own), proposed={})
     assert len(requests) == calls
-    assert len(asked.results) == 4
+    assert len(answers.results) == 5
     assert is_own(requests[0])
     if calls == 1:
-        assert [(r.answer, r.request_id) for r in asked.negatives] == [(ProbeAnswer.UNKNOWN, None)] * 3
+        assert [(r.answer, r.request_id) for r in answers.negatives] == [(ProbeAnswer.UNKNOWN, None)] * 4
+
+
+async def test_a_role_that_stops_trusting_us_meanwhile_has_denied_for_that(kit: Any) -> None:
+    """Without a last look at Own, a role that was deleted in between would count as one that lets nobody else in."""
+    owns = iter([None, Failure.ACCESS_DENIED])
+    verdict = await verdict_of(kit, lambda request: next(owns) if is_own(request) else Failure.ACCESS_DENIED)
+    assert (verdict.status, verdict.reason) == ("False", Reason.ACCESS_DENIED)
 
 
 async def test_results_are_told_by_sts_request_ids_and_hold_no_credentials(kit: Any) -> None:
-    _, asked, _ = await asked_of(kit, accepts(nothing_sent))
-    assert [(str(r.probe), str(r.answer), r.request_id) for r in asked.results] == [
+    _, answers, _ = await asked_of(kit, accepts(nothing_sent))
+    assert [(str(r.probe), str(r.answer), r.request_id) for r in answers.results] == [
         ("Own", "Allowed", "req-1"),
         ("None", "Allowed", "req-2"),
         ("Sibling", "Denied", "req-3"),
         ("OtherInstallation", "Denied", "req-4"),
+        ("Spelling", "Unknown", None),
     ]
-    assert "SECRET" not in repr(asked)
-    assert "ASIAPROBE" not in repr(asked)
+    assert "SECRET" not in repr(answers)
+    assert "ASIAPROBE" not in repr(answers)
 
 
 async def test_without_an_identity_nothing_is_asked(kit: Any) -> None:
-    question = question_of(kit.integration(), "demo")
-    assert question is not None
+    plan = plan_of(kit.integration(), "demo")
+    assert plan is not None
     failure = StsError(Failure.NO_IDENTITY, "NoCredentialsError", "the operator has no AWS credentials")
-    verdict = judge(Evidence(unasked(question, failure, kit.clock()), question, Identity(failure=failure)))
+    answers = without_identity(plan, failure, kit.clock())
+    verdict = judge(ProbeRound(plan, Identity(failure=failure), answers))
     assert (verdict.status, verdict.reason) == ("Unknown", Reason.NO_IDENTITY)
     assert "has no AWS credentials" in verdict.message
 
 
 async def test_urgency_is_looked_at_before_every_call(kit: Any) -> None:
-    question = question_of(kit.integration(), "demo")
-    assert question is not None
+    plan = plan_of(kit.integration(), "demo")
+    assert plan is not None
     sts = kit.sts()
-    answers = iter([False, True, True, False])
-    await ask(sts, question, "team", lambda: next(answers), kit.clock)
-    assert sts.urgent == [False, True, True, False]
+    answers = iter([False, True, True, False, True, False])
+    await Prober(sts, plan, "team", lambda: next(answers), kit.clock).ask([0])
+    assert sts.urgent == [False, True, True, False, True, False]
+
+
+def test_every_refusal_has_a_meaning_and_every_denial_a_reason_why_it_hides_nothing() -> None:
+    assert set(MEANINGS) == set(Failure)
+    for meaning in MEANINGS.values():
+        assert meaning.causes
+        assert all(cause.what and cause.why for cause in meaning.causes)
+
+
+# The forms, and what only one of them finds
+
+
+def as_run(request: AssumeRoleRequest) -> bool:
+    return bool(request.tags or request.source_identity)
+
+
+@pytest.mark.parametrize("spec", [{"tagAssumeRole": True}, {"sourceIdentity": True}])
+@pytest.mark.parametrize(
+    ("open_to", "reason"),
+    [
+        (nothing_sent, Reason.EXTERNAL_ID_NOT_REQUIRED),
+        (other_namespace, Reason.OTHER_EXTERNAL_ID_ACCEPTED),
+        (other_installation, Reason.OTHER_EXTERNAL_ID_ACCEPTED),
+    ],
+)
+async def test_a_hole_for_runs_alone_is_found(
+    kit: Any, spec: dict[str, Any], open_to: Callable[[str | None], bool], reason: Reason
+) -> None:
+    verdict = await verdict_of(
+        kit,
+        lambda r: None if is_own(r) or (as_run(r) and open_to(r.external_id)) else Failure.ACCESS_DENIED,
+        **spec,
+    )
+    assert (verdict.status, verdict.reason) == ("False", reason)
+    assert "when asked as a Run from there would" in verdict.message
+    assert verdict.message.endswith("}}}")
+
+
+async def test_a_hole_for_bare_calls_alone_is_found(kit: Any) -> None:
+    verdict = await verdict_of(
+        kit,
+        lambda r: None if is_own(r) or (not as_run(r) and nothing_sent(r.external_id)) else Failure.ACCESS_DENIED,
+        tagAssumeRole=True,
+    )
+    assert verdict.reason == Reason.EXTERNAL_ID_NOT_REQUIRED
+    assert "when asked as a Run" not in verdict.message
+
+
+async def test_the_worse_answer_counts(kit: Any) -> None:
+    def trust(request: AssumeRoleRequest) -> Failure | StsError | None:
+        if is_own(request):
+            return None
+        return Failure.RETRYING if as_run(request) else Failure.ACCESS_DENIED
+
+    _, answers, _ = await asked_of(kit, trust, tagAssumeRole=True)
+    assert [(str(r.answer), str(r.form)) for r in answers.negatives[:3]] == [("Unknown", "Run")] * 3
+
+
+# Spelling
+
+
+def patterns(*texts: str) -> Trust:
+    """`StringLike` on the external ID."""
+    return lambda request: (
+        None
+        if request.external_id is not None and any(matches(request.external_id, text) for text in texts)
+        else Failure.ACCESS_DENIED
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "place"),
+    [
+        ("demo@tea?@deploy", "character 9, `m`"),
+        ("demo@????@deploy", "character 6, `t`"),
+        ("dem?@team@deploy", "character 4, `o`"),
+        ("????@team@deploy", "character 1, `d`"),
+        ("d?mo@team@deploy", "character 2, `e`"),
+        ("demo@t?am@deploy", "character 7, `e`"),
+        ("demo@team@dep?oy", "character 14, `l`"),
+        ("demo@team@??????", "character 11, `d`"),
+        ("demo?team@deploy", "character 5, `@`"),
+    ],
+)
+async def test_a_question_mark_is_found_wherever_it_stands(kit: Any, pattern: str, place: str) -> None:
+    verdict = await verdict_of(kit, patterns(pattern))
+    assert (verdict.status, verdict.reason) == ("False", Reason.OTHER_EXTERNAL_ID_ACCEPTED)
+    assert place in verdict.message
+    assert statement_in(verdict.message)["Condition"] == {"StringEquals": {"sts:ExternalId": OWN}}
+    assert verdict.message.endswith("}}}")
+
+
+@pytest.mark.parametrize("pattern", ["demo@team@*", "demo@team@dep*", "demo@team@*loy", "demo@team@d*y", OWN])
+async def test_a_pattern_for_ones_own_namespace_is_fine(kit: Any, pattern: str) -> None:
+    _, answers, requests = await asked_of(kit, patterns(pattern))
+    assert (await verdict_of(kit, patterns(pattern))).is_good
+    assert answers.negatives[-1].answer is ProbeAnswer.DENIED
+    assert len(requests) <= 2 + 3 + 16 + 1
+
+
+async def test_whether_any_name_is_let_in_may_be_unknown(kit: Any) -> None:
+    def trust(request: AssumeRoleRequest) -> Failure | StsError | None:
+        return Failure.RETRYING if "deploy+" in (request.external_id or "") else patterns("demo@team@*")(request)
+
+    verdict = await verdict_of(kit, trust)
+    assert (verdict.status, verdict.reason) == ("Unknown", Reason.RETRYING)
+
+
+# What a denial does not prove
+
+
+BY_IDENTITY = StsError(
+    Failure.DENIED_ELSEWHERE,
+    "AccessDenied",
+    f"User: {PRINCIPAL} is not authorized to perform: sts:AssumeRole because no identity-based policy allows the "
+    "sts:AssumeRole action",
+)
+
+
+async def test_a_denial_by_our_own_policy_is_no_denial_by_the_role(kit: Any) -> None:
+    verdict = await verdict_of(kit, own_fails(None, BY_IDENTITY))
+    assert (verdict.status, verdict.reason) == ("Unknown", Reason.RETRYING)
+    assert "denied by the identity-based policy of the operator's side" in verdict.message
+
+
+async def test_a_role_that_our_own_policy_does_not_allow_is_denied(kit: Any) -> None:
+    verdict = await verdict_of(kit, own_fails(BY_IDENTITY))
+    assert (verdict.status, verdict.reason) == ("False", Reason.ACCESS_DENIED)
+    assert "the identity-based policy is what denies it" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "word", ["sts:RoleSessionName", "aws:RequestTag", "sts:SourceIdentity", "MultiFactor", "SourceIp", "PrincipalOrgID"]
+)
+async def test_a_denied_role_is_told_what_else_its_policy_may_ask_for(kit: Any, word: str) -> None:
+    assert word in (await verdict_of(kit, own_fails(Failure.ACCESS_DENIED))).message

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 from typing import Any
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
+from spacelift_aws.controllers.awsintegration.by_role import plan_for
 from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings
 from spacelift_aws.controllers.awsintegration.history import Schedule
+from spacelift_aws.controllers.awsintegration.trust_store import TrustStore
 from spacelift_aws.kube.events import Regarding
 from spacelift_aws.kube.resources import INTEGRATIONS, Resource
 from spacelift_aws.names import ANNOTATION_VERIFY
@@ -17,6 +20,10 @@ from spacelift_aws.roles.controller import ControllerRole
 
 KEY = ("team", "deploy")
 
+FIRST, LATER = 1 + 3 + 16 + 1, 1 + 3 + 6 + 1
+"""Calls of the first round about a role, and of one about a role that is verified."""
+SPELLED = timedelta(hours=24).total_seconds() / 10
+"""Seconds between two of the ten spellings that no round looks at."""
 
 NOBODY = Identity(failure=StsError(Failure.NO_IDENTITY, "NoCredentialsError", "the operator has no AWS credentials"))
 
@@ -46,6 +53,9 @@ class EventRouter:
 
     def restart(self) -> None:
         """A new process."""
+        role = ControllerRole()
+        self.store = TrustStore(lambda integration: plan_for(role, integration, "demo"))
+        self.store.subscribe(self.verdicts.append)
         self.reconciler = IntegrationReconciler(
             view=self,
             kube=self,
@@ -53,10 +63,10 @@ class EventRouter:
             sts=self.sts,
             identity=self,
             settings=IntegrationSettings("demo", schedule=Schedule(jitter=0)),
-            role=ControllerRole(),
+            role=role,
             clock=self.kit.clock,
             wake=self.woken.append,
-            on_verdict=self.verdicts.append,
+            trust=self.store,
             is_awaited=lambda _: self.awaited,
             random=Random(1),
         )

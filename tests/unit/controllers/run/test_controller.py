@@ -89,7 +89,7 @@ class FakeTrust:
     def may_issue(self, integration: AwsIntegration) -> bool:
         return True
 
-    def await_verdict(self, key: ObjectKey) -> None: ...
+    def await_verdict(self, integration: AwsIntegration) -> None: ...
 
     def why_not(self, integration: AwsIntegration) -> str:
         return ""

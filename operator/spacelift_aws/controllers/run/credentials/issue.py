@@ -9,6 +9,7 @@ from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Run
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.sts import Credentials
+from spacelift_aws.controllers.awsintegration.messages import refused_run
 from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.controllers.run.credentials.secret import build_secret
 from spacelift_aws.controllers.run.journal import Journal
@@ -144,7 +145,8 @@ class Issuing:
         now = self._clock()
         since = seen.memory.denied_since or now
         self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), denied_since=since))
-        message = f"STS refuses to issue a session: {_words(error)}"
+        log.info("STS: %s", error)
+        message = refused_run(error)
         # What has a pod is not failed for it: the run goes on with what it has.
         if seen.pod is None and now - since >= self._limits.denied:
             self._memories.put(
