@@ -53,6 +53,11 @@ class TokenBucket:
         elapsed = now - self._filled_at if self._filled_at is not None else 0.0
         return min(self._burst, self._tokens + max(0.0, elapsed) * self._rate)
 
+    def has_half(self, now: float) -> bool:
+        """Whether at least half of the burst is left, and a token."""
+        self._fill(now)
+        return self._tokens >= max(1.0, self._burst / 2)
+
     def take(self, now: float) -> None:
         """Take one token, which `wait` has said to be there."""
         self._fill(now)
@@ -186,6 +191,19 @@ class FairQueue:
                 self._urgent.discard(tenant, scope, waiter)
                 self._ordinary.discard(tenant, scope, waiter)
             raise
+
+    def take_spare(self, tenant: str, role: str, region: str | None) -> Turn | None:
+        """A turn that nobody else could have now, if there is one: half of the burst is left for who comes next."""
+        scope: Scope = (role, region)
+        if self._urgent or self._ordinary or self._held >= self._limits.total or not self._has_room(tenant, scope):
+            return None
+        if self._bucket is not None:
+            now = asyncio.get_running_loop().time()
+            if not self._bucket.has_half(now):
+                return None
+            self._bucket.take(now)
+        self._count(tenant, scope, 1)
+        return Turn(self, tenant, scope)
 
     def prioritize(self, tenant: str, role: str) -> None:
         """Make urgent whoever waits for this role in this tenant."""

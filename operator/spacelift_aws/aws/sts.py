@@ -179,6 +179,11 @@ class Sts:
         turn = await self._probing.take(tenant, request.role_arn, request.region or self._home, urgent=urgent)
         return await self._assume(request, turn, PROBE)
 
+    async def probe_if_idle(self, request: AssumeRoleRequest, tenant: str) -> Session | None:
+        """The same where nobody else wants to probe now; None where somebody does. Raises StsError."""
+        turn = self._probing.take_spare(tenant, request.role_arn, request.region or self._home)
+        return None if turn is None else await self._assume(request, turn, PROBE)
+
     def prioritize_probes(self, tenant: str, role_arn: str) -> None:
         """Let the probes of a role that already wait for their turn go first: a Run waits for them by now."""
         self._probing.prioritize(tenant, role_arn)

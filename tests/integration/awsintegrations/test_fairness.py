@@ -13,11 +13,11 @@ from .verified import finish
 
 
 def test_many_broken_integrations_of_one_tenant_delay_no_other(stage: Stage, namespace: str) -> None:
-    """Sixty of them, answered late, each with a Run that waits for it: they would take ten seconds by themselves."""
+    """Sixty of them, answered late, each with a Run that waits for it: they would take forty seconds by themselves."""
     broken = [Scene(stage, namespace, f"broken-{number}", f"{namespace}-{number}") for number in range(60)]
     slow = {scene.role_arn for scene in broken}
     for arn in slow:
-        stage.proxy.add(Rule(Match(role_arn=arn), delay=0.5))
+        stage.proxy.add(Rule(Match(role_arn=arn), delay=2))
     for scene in broken:
         stage.integration(namespace, scene.name, roleArn=scene.role_arn)
         stage.run(namespace, integration=scene.name)

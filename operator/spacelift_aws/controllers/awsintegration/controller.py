@@ -62,6 +62,7 @@ class TrustSts(Protocol):
     """STS as far as integrations need it."""
 
     async def probe(self, request: AssumeRoleRequest, tenant: str, *, urgent: bool = False) -> Session: ...
+    async def probe_if_idle(self, request: AssumeRoleRequest, tenant: str) -> Session | None: ...
     def prioritize_probes(self, tenant: str, role_arn: str) -> None: ...
 
 
@@ -198,7 +199,7 @@ class IntegrationReconciler:
         due = next_time(history, verify_every)
         if due is not None and now >= due:
             return self._verify
-        due = next_spelling_time(history, verify_every)
+        due = next_spelling_time(history, verify_every, self._settings.schedule)
         return self._spell if due is not None and now >= due else None
 
     @staticmethod
@@ -230,8 +231,8 @@ class IntegrationReconciler:
         history = state.history
         if history is None or identity.is_missing:
             return
-        result = await self._prober(key, plan).spell([histories.next_spelling(history)])
-        history = state.history = histories.record_spelling(history, result)
+        result = await self._prober(key, plan).spell_if_idle(histories.next_spelling(history))
+        history = state.history = histories.record_spelling(history, result, self._settings.schedule)
         if result.answer is not ProbeAnswer.ALLOWED:
             return
         answers = Answers(
@@ -302,7 +303,7 @@ class IntegrationReconciler:
         if history is None:
             return _WITHOUT_IDENTITY if identity.failure is not None else None
         verify_every = integration.spec.verify_every
-        times = [next_time(history, verify_every), next_spelling_time(history, verify_every)]
+        times = [next_time(history, verify_every), next_spelling_time(history, verify_every, self._settings.schedule)]
         if self._trust.is_doubted(key) and history.asked_at is not None:
             times.append(history.asked_at + self._settings.schedule.request_every)
         if self._is_asked_for(state, integration):

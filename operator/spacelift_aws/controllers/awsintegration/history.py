@@ -8,9 +8,8 @@
 Rounds that learn nothing (throttled, no identity) move nothing; they are only noted and repeated. A spelling that was
 let in needs no second round: nothing but a pattern lets it in.
 
-Spellings at the ends of the external ID's parts belong to every round, and all of them to every round about a role that
-is not held verified. Between the rounds about one that is, the others are asked one at a time, spread over
-`verifyEvery`.
+Spellings at the ends of the external ID's parts belong to every round. The others are asked one at a time between the
+rounds: each once within a minute after a role has become verified, from then on spread over `verifyEvery`.
 """
 
 from dataclasses import dataclass, replace
@@ -42,6 +41,10 @@ class Schedule:
     last_retry: timedelta = timedelta(minutes=5)
     jitter: float = 0.1
     """Of every delay, to both sides; a third for `slow_delay`."""
+    spell_within: timedelta = timedelta(seconds=45)
+    """In which time all places of an external ID are looked at, after the role has become verified."""
+    spell_again_after: timedelta = timedelta(seconds=15)
+    """After a place that could not be asked, as others had something to ask."""
     request_every: timedelta = timedelta(seconds=10)
     """How often Runs that STS refuses may have one integration verified."""
 
@@ -85,6 +88,12 @@ class History:
     """Which of the spellings between the rounds is the next, counted without end."""
     spelled_at: datetime | None = None
     """When the last one was asked."""
+    spell_after: datetime | None = None
+    """Not before this: the last one could not be asked."""
+    unspelled: int = 0
+    """How many of them are still to be asked soon."""
+    let_in: int | None = None
+    """The place at which the last spelling that was let in differs; as long as it may be, every round looks at it."""
 
     @property
     def may_issue(self) -> bool:
@@ -94,13 +103,8 @@ class History:
 
 def positions_to_ask(history: History) -> tuple[int, ...]:
     """The places of the external ID that Spelling looks at in the next round."""
-    if history.verdict is not None and history.verdict.is_good:
-        return history.plan.ends
-    before = next(
-        (r.position for r in history.probes if r.probe is ProbeName.SPELLING and r.position is not None), None
-    )
-    # The one that was let in goes first: as long as it is, there is no need to ask the others.
-    return tuple(sorted(history.plan.positions, key=lambda position: position != before))
+    first = () if history.let_in is None else (history.let_in,)
+    return (*first, *(position for position in history.plan.ends if position not in first))
 
 
 def record_round(
@@ -113,7 +117,7 @@ def record_round(
     history = replace(history, inconclusive=None)
     if verdict.is_good:
         return _trusted(history, answers, verdict, principal_id, drawn)
-    is_certain = any(map(_is_let_in, answers.negatives))
+    is_certain = _place_let_in(answers) is not None
     if history.verdict is not None and history.verdict.is_good and not is_certain:
         confirm_after = drawn.schedule.confirm_after
         doubt = history.doubt or verdict
@@ -128,18 +132,29 @@ def next_spelling(history: History) -> int:
     return inner[history.spelled % len(inner)]
 
 
-def next_spelling_time(history: History, verify_every: timedelta) -> datetime | None:
+def next_spelling_time(history: History, verify_every: timedelta, schedule: Schedule) -> datetime | None:
     """When that is; None for never: while the trust is not verified, or in doubt, or not to be verified again."""
     inner = len(_inner_positions(history.plan))
     if not history.may_issue or history.retry_at is not None or history.spelled_at is None or not inner:
         return None
-    return history.spelled_at + verify_every / inner * history.spread if verify_every else None
+    every = schedule.spell_within if history.unspelled else verify_every
+    if not every:
+        return None
+    due = history.spelled_at + every / inner * history.spread
+    return due if history.spell_after is None else max(due, history.spell_after)
 
 
-def record_spelling(history: History, result: ProbeResult) -> History:
+def record_spelling(history: History, result: ProbeResult, schedule: Schedule) -> History:
     """The history after one. What could not be asked is asked again the next time."""
-    is_done = result.answer is not ProbeAnswer.UNKNOWN
-    return replace(history, spelled=history.spelled + is_done, spelled_at=result.at)
+    if result.answer is ProbeAnswer.UNKNOWN:
+        return replace(history, spell_after=result.at + schedule.spell_again_after)
+    return replace(
+        history,
+        spelled=history.spelled + 1,
+        spelled_at=result.at,
+        spell_after=None,
+        unspelled=max(0, history.unspelled - 1),
+    )
 
 
 def next_time(history: History, verify_every: timedelta) -> datetime | None:
@@ -172,8 +187,9 @@ class Draw:
         return min(last, first * doublings) * self.random.uniform(1 - self.schedule.jitter, 1)
 
 
-def _is_let_in(result: ProbeResult) -> bool:
-    return result.probe is ProbeName.SPELLING and result.answer is ProbeAnswer.ALLOWED
+def _place_let_in(answers: Answers) -> int | None:
+    result = answers.of(ProbeName.SPELLING)
+    return result.position if result is not None and result.answer is ProbeAnswer.ALLOWED else None
 
 
 def _inner_positions(plan: ProbePlan) -> tuple[int, ...]:
@@ -182,8 +198,11 @@ def _inner_positions(plan: ProbePlan) -> tuple[int, ...]:
 
 def _trusted(history: History, answers: Answers, verdict: Verdict, principal_id: str | None, drawn: Draw) -> History:
     inner = len(_inner_positions(history.plan))
-    if history.spelled_at is None and inner:
-        # Where the row begins is left to chance, so that restarts do not keep it at its beginning.
+    if history.verdict is None or not history.verdict.is_good:
+        # The policy is new, or was edited: all places are looked at soon.
+        history = replace(history, unspelled=inner, spelled_at=answers.at)
+    elif history.spelled_at is None and inner:
+        # After a restart the row begins by chance, so that restarts do not keep it at its beginning.
         history = replace(history, spelled=drawn.random.randrange(inner), spelled_at=answers.at)
     return replace(
         history,
@@ -196,6 +215,7 @@ def _trusted(history: History, answers: Answers, verdict: Verdict, principal_id:
         verified_at=answers.at,
         principal_id=principal_id,
         retry_at=None,
+        let_in=None,
     )
 
 
@@ -224,5 +244,6 @@ def _not_trusted(history: History, answers: Answers, verdict: Verdict, drawn: Dr
         doubt=None,
         no_since=since,
         no_rounds=history.no_rounds + 1,
+        let_in=history.let_in if (place := _place_let_in(answers)) is None else place,
         retry_at=answers.at + delay,
     )

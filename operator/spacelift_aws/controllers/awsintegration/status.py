@@ -100,7 +100,9 @@ def remembered(integration: AwsIntegration, plan: ProbePlan, external_id: str) -
         messages.without_silence(condition.message),
         condition.last_transition_time,
     )
-    return replace(history, verdict=verdict, verified_at=status.last_verified_time)
+    return replace(
+        history, verdict=verdict, verified_at=status.last_verified_time, let_in=place_let_in(status.probes, plan)
+    )
 
 
 def _our_side(given: StatusInput) -> dict[str, Any]:
@@ -170,6 +172,12 @@ def _role_not_set(given: StatusInput) -> str:
     if given.identity.principal is None and given.identity.failure is not None:
         return messages.role_not_set_without_identity(given.identity.failure)
     return messages.ROLE_NOT_SET
+
+
+def place_let_in(probes: Sequence[Probe], plan: ProbePlan) -> int | None:
+    """Where a spelling was let in, as a status shows it; a place that the external ID does not have is none."""
+    places = (probe.position for probe in probes if probe.result is ProbeAnswer.ALLOWED and probe.position)
+    return next((place - 1 for place in places if place - 1 in plan.positions), None)
 
 
 def shown_probe(result: ProbeResult) -> Probe:

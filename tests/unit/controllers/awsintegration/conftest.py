@@ -37,6 +37,8 @@ class FakeSts:
     asked: list[AssumeRoleRequest] = field(default_factory=list)
     urgent: list[bool] = field(default_factory=list)
     hurried: list[tuple[str, str]] = field(default_factory=list)
+    idle: bool = True
+    """Whether there is time for what can wait."""
 
     async def probe(self, request: AssumeRoleRequest, tenant: str, *, urgent: bool = False) -> Session:
         self.asked.append(request)
@@ -50,6 +52,9 @@ class FakeSts:
             raise refusal
         credentials = Credentials("ASIAPROBE", SECRET, SECRET, datetime(2026, 1, 2, 4, tzinfo=UTC))
         return Session(credentials, "arn:aws:sts::123456789012:assumed-role/deploy/x", request_id, None)
+
+    async def probe_if_idle(self, request: AssumeRoleRequest, tenant: str) -> Session | None:
+        return await self.probe(request, tenant) if self.idle else None
 
     def prioritize_probes(self, tenant: str, role_arn: str) -> None:
         self.hurried.append((tenant, role_arn))

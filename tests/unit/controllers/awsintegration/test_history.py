@@ -58,11 +58,11 @@ class Story:
     def spell(self, answer: ProbeAnswer = ProbeAnswer.DENIED) -> int:
         """Ask the next spelling; its position."""
         position = next_spelling(self.history)
-        self.history = record_spelling(self.history, self.spelled(answer, position))
+        self.history = record_spelling(self.history, self.spelled(answer, position), self.draw.schedule)
         return position
 
     def next_spelling(self, verify_every: timedelta = DAY) -> timedelta | None:
-        due = next_spelling_time(self.history, verify_every)
+        due = next_spelling_time(self.history, verify_every, self.draw.schedule)
         return None if due is None else due - self.clock.now
 
     def later(self, **span: float) -> "Story":
@@ -229,22 +229,44 @@ INNER = (1, 2, 4, 6, 7, 9, 11, 12, 13, 14)
 """Places of demo@team@deploy that are at no end of a part."""
 
 
-def test_all_places_are_asked_before_a_role_is_verified_and_the_ends_with_every_round_after(story: Story) -> None:
-    assert positions_to_ask(story.history) == tuple(range(16))
-    assert positions_to_ask(story.round("False").history) == tuple(range(16))
-    assert positions_to_ask(story.round("True").history) == (0, 3, 5, 8, 10, 15)
+def test_every_round_asks_the_ends_of_all_parts(story: Story) -> None:
+    for status in ("False", "True", "Unknown", "True"):
+        assert positions_to_ask(story.round(status).history) == (0, 3, 5, 8, 10, 15)
 
 
-def test_after_a_restart_only_the_ends_are_asked_at_once(story: Story) -> None:
-    story.history = replace(story.history, verdict=Verdict("True", "Verified", "", story.clock.now))
-    assert positions_to_ask(story.history) == (0, 3, 5, 8, 10, 15)
+def test_the_others_are_asked_within_a_minute_after_the_role_became_verified(story: Story) -> None:
+    begun = story.round("True").clock.now
+    asked = []
+    for _ in INNER:
+        delay = story.next_spelling()
+        assert delay == pytest.approx(timedelta(seconds=4.5), rel=0.11)
+        assert delay is not None
+        story.later(seconds=delay.total_seconds())
+        asked.append(story.spell())
+    assert sorted(asked) == list(INNER)
+    assert story.clock.now - begun < timedelta(minutes=1)
+    assert story.next_spelling() == pytest.approx(DAY / 10, rel=0.11)
+
+
+def test_also_where_the_role_is_not_to_be_verified_again(story: Story) -> None:
+    never = timedelta(0)
     story.round("True")
-    assert story.next_spelling() == pytest.approx(DAY / 10, rel=0.1)
+    for _ in INNER:
+        assert story.next_spelling(never) is not None
+        story.spell()
+    assert story.next_spelling(never) is None
 
 
-def test_the_others_are_spread_over_the_interval_and_come_in_turn(story: Story) -> None:
+def spelled_out(story: Story) -> Story:
+    """All places were looked at once."""
     story.round("True")
-    asked, begun = [], story.clock.now
+    for _ in INNER:
+        story.spell()
+    return story
+
+
+def test_then_they_are_spread_over_the_interval_and_come_in_turn(story: Story) -> None:
+    asked, begun = [], spelled_out(story).clock.now
     for _ in range(20):
         delay = story.next_spelling()
         assert delay is not None
@@ -255,19 +277,26 @@ def test_the_others_are_spread_over_the_interval_and_come_in_turn(story: Story) 
     assert sorted(asked[:10]) == sorted(asked[10:]) == list(INNER)
 
 
-def test_restarts_do_not_keep_the_row_at_its_beginning(kit: Any) -> None:
-    firsts = set()
-    for seed in range(40):
-        story = Story(kit)
-        story.draw = Draw(SCHEDULE, Random(seed))
-        firsts.add(next_spelling(story.round("True").history))
-    assert len(firsts) > 5
+def restarted(kit: Any, seed: int) -> Story:
+    """A process that finds a role that an earlier one verified, and verifies it itself."""
+    story = Story(kit)
+    story.draw = Draw(SCHEDULE, Random(seed))
+    story.history = replace(story.history, verdict=Verdict("True", "Verified", "", story.clock.now))
+    return story.round("True")
+
+
+def test_after_a_restart_they_are_not_asked_all_at_once_and_begin_anywhere(kit: Any) -> None:
+    stories = [restarted(kit, seed) for seed in range(40)]
+    assert all(story.next_spelling() == pytest.approx(DAY / 10, rel=0.11) for story in stories)
+    assert len({next_spelling(story.history) for story in stories}) > 5
 
 
 def test_a_place_that_could_not_be_asked_is_asked_the_next_time(story: Story) -> None:
-    story.round("True")
-    position = story.spell(ProbeAnswer.UNKNOWN)
-    assert story.next_spelling() == pytest.approx(DAY / 10, rel=0.1)
+    spelled_out(story)
+    delay = story.next_spelling()
+    assert delay is not None
+    position = story.later(seconds=delay.total_seconds()).spell(ProbeAnswer.UNKNOWN)
+    assert story.next_spelling() == timedelta(seconds=15)
     assert story.spell() == position
     assert story.spell() != position
 
@@ -281,12 +310,13 @@ def test_no_spelling_is_asked_while_the_trust_is_not_verified_or_in_doubt(
     assert story.next_spelling() is None
 
 
-def test_without_repetition_spellings_are_not_repeated_either(story: Story) -> None:
-    assert story.round("True").next_spelling(timedelta(0)) is None
-
-
-def test_a_spelling_that_is_let_in_ends_the_trust_at_once_and_goes_first_from_then_on(story: Story) -> None:
-    story.round("True").later(hours=1).round("False", "OtherExternalIdAccepted", let_in=7)
+def test_a_spelling_that_is_let_in_ends_the_trust_at_once_and_goes_first_until_it_is_not(story: Story) -> None:
+    spelled_out(story).later(hours=1).round("False", "OtherExternalIdAccepted", let_in=7)
     assert story.shown == ("False", "OtherExternalIdAccepted")
     assert not story.history.may_issue
-    assert positions_to_ask(story.history) == (7, *range(7), *range(8, 16))
+    assert positions_to_ask(story.history) == (7, 0, 3, 5, 8, 10, 15)
+    story.later(seconds=2).round("False", "AccessDenied")
+    assert positions_to_ask(story.history)[0] == 7
+    story.later(seconds=2).round("True")
+    assert positions_to_ask(story.history) == (0, 3, 5, 8, 10, 15)
+    assert story.next_spelling() == pytest.approx(timedelta(seconds=4.5), rel=0.11), "the policy was edited"

@@ -20,10 +20,10 @@ from spacelift_aws.roles.controller import ControllerRole
 
 KEY = ("team", "deploy")
 
-FIRST, LATER = 1 + 3 + 16 + 1, 1 + 3 + 6 + 1
-"""Calls of the first round about a role, and of one about a role that is verified."""
-SPELLED = timedelta(hours=24).total_seconds() / 10
-"""Seconds between two of the ten spellings that no round looks at."""
+ROUND = 1 + 3 + 6 + 1
+"""Calls of a round that ends well."""
+SOON, SPELLED = 45 / 10, timedelta(hours=24).total_seconds() / 10
+"""Seconds between two of the ten spellings that no round looks at: at first, and later on."""
 
 NOBODY = Identity(failure=StsError(Failure.NO_IDENTITY, "NoCredentialsError", "the operator has no AWS credentials"))
 
@@ -117,6 +117,14 @@ class EventRouter:
             if (delay := await self.look()) is None or delay > 0:
                 return delay
         raise AssertionError("no end in sight")
+
+    async def spell_out(self) -> None:
+        """Look at all places of the external ID once, at the times of it."""
+        for _ in range(10):
+            self.kit.clock.pass_(seconds=SOON)
+            await self.look()
+        self.sts.external_ids()
+        self.sts.urgent.clear()
 
     def shown(self) -> AwsIntegration:
         integration = self.integration(KEY)

@@ -33,6 +33,7 @@ class ProbingSts(Protocol):
     """STS as far as probes need it. Raises StsError."""
 
     async def probe(self, request: AssumeRoleRequest, tenant: str, *, urgent: bool = False) -> Session: ...
+    async def probe_if_idle(self, request: AssumeRoleRequest, tenant: str) -> Session | None: ...
 
 
 class Prober:
@@ -46,6 +47,7 @@ class Prober:
         self._tenant = tenant
         self._urgent = urgent
         self._now = now
+        self._only_if_idle = False
 
     async def ask(self, positions: Iterable[int]) -> Answers:
         """One round; raises nothing that STS does. `positions`: the places that Spelling looks at."""
@@ -58,6 +60,11 @@ class Prober:
         negatives.append(await self.spell(positions))
         last = await self._own() if negatives[-1].answer is ProbeAnswer.DENIED else first
         return Answers(last if last.answer is not ProbeAnswer.ALLOWED else first, tuple(negatives), self._now())
+
+    async def spell_if_idle(self, position: int) -> ProbeResult:
+        """Ask Spelling at one place between two rounds; unknown where others want to ask."""
+        self._only_if_idle = True
+        return await self.spell([position])
 
     async def spell(self, positions: Iterable[int]) -> ProbeResult:
         """Ask Spelling at these places until one is let in or unknown; at least one."""
@@ -103,14 +110,20 @@ class Prober:
         try:
             # The session is dropped where it stands: nothing of it is kept but the request's ID.
             request = call.request(self._plan, self._now())
-            request_id = (await self._sts.probe(request, self._tenant, urgent=self._urgent())).request_id
-            answer = ProbeAnswer.ALLOWED
+            session = await self._send(request)
+            request_id = session.request_id if session else None
+            answer = ProbeAnswer.ALLOWED if session else ProbeAnswer.UNKNOWN
         except StsError as error:
             failure, request_id = error, error.request_id
             answer = (answer_of_own if call.probe is ProbeName.OWN else answer_of_negative)(error)
         return ProbeResult(
             call.probe, answer, self._now(), request_id, failure, call.form, call.position, call.proposed
         )
+
+    async def _send(self, request: AssumeRoleRequest) -> Session | None:
+        if self._only_if_idle:
+            return await self._sts.probe_if_idle(request, self._tenant)
+        return await self._sts.probe(request, self._tenant, urgent=self._urgent())
 
     def _unasked(self, probe: ProbeName) -> ProbeResult:
         return ProbeResult(probe, ProbeAnswer.UNKNOWN, self._now())
