@@ -81,24 +81,25 @@ def test_the_message_holds_the_statement_of_the_status(scenes: dict[str, Scene],
 @pytest.mark.parametrize(
     ("name", "probes"),
     [
-        ("plain", "Allowed Denied Denied Denied"),
-        ("one-namespace", "Allowed Denied Denied Denied"),
-        ("role-missing", "Denied Unknown Unknown Unknown"),
-        ("no-condition", "Allowed Allowed Allowed Allowed"),
-        ("if-exists", "Allowed Allowed Denied Denied"),
-        ("star", "Allowed Denied Allowed Allowed"),
-        ("one-installation", "Allowed Denied Allowed Denied"),
-        ("one-name", "Allowed Denied Allowed Allowed"),
-        ("namespace-prefix", "Allowed Denied Allowed Denied"),
-        ("any-installation", "Allowed Denied Denied Allowed"),
-        ("tags", "Denied Denied Denied Denied"),
-        ("throttled", "Unknown Unknown Unknown Unknown"),
-        ("sibling-throttled", "Allowed Denied Unknown Denied"),
+        ("plain", "Allowed Denied Denied Denied Denied"),
+        ("one-namespace", "Allowed Denied Denied Denied Denied"),
+        ("role-missing", "Denied Unknown Unknown Unknown Unknown"),
+        ("no-condition", "Allowed Allowed Allowed Allowed Unknown"),
+        ("if-exists", "Allowed Allowed Denied Denied Unknown"),
+        ("star", "Allowed Denied Allowed Allowed Unknown"),
+        ("one-installation", "Allowed Denied Allowed Denied Unknown"),
+        ("one-name", "Allowed Denied Allowed Allowed Unknown"),
+        ("namespace-prefix", "Allowed Denied Allowed Denied Unknown"),
+        ("any-installation", "Allowed Denied Denied Allowed Unknown"),
+        ("tags", "Denied Denied Denied Denied Unknown"),
+        ("throttled", "Unknown Unknown Unknown Unknown Unknown"),
+        ("sibling-throttled", "Allowed Denied Unknown Denied Unknown"),
     ],
 )
 def test_the_status_shows_what_each_probe_was_answered(scenes: dict[str, Scene], name: str, probes: str) -> None:
     first = scenes[name].first
-    assert probes_of(first) == dict(zip(["Own", "None", "Sibling", "OtherInstallation"], probes.split(), strict=True))
+    names = ["Own", "None", "Sibling", "OtherInstallation", "Spelling"]
+    assert probes_of(first) == dict(zip(names, probes.split(), strict=True))
     answered = [probe for probe in first["status"]["probes"] if probe["result"] != "Unknown"]
     ids = {call.request_id for call in scenes[name].calls}
     assert all(probe["requestId"] in ids and probe["time"] for probe in answered)
