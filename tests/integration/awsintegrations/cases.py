@@ -33,6 +33,7 @@ from .scene import (
     Trust,
     add_statement_of_message,
     by,
+    by_conditions,
     by_own,
     lift,
     no_role,
@@ -135,6 +136,64 @@ CASES = {
     ),
     "one-namespace": Case(
         "Verified", ["no other"], by("<installation>@<namespace>@*", operator="StringLike"), status="True"
+    ),
+    "question-mark-in-namespace": Case(
+        "OtherExternalIdAccepted",
+        ["any name of the same length", "a `?` stands in place of character"],
+        by("<installation>@team-??@<name>", "<installation>@team-?@<name>", operator="StringLike"),
+        repair=paste_statement,
+        shows_statement=True,
+    ),
+    "question-marks-in-installation": Case(
+        "OtherExternalIdAccepted",
+        ["any name of the same length", "character 1, `a`"],
+        by("?????????@<namespace>@<name>", operator="StringLike"),
+        repair=paste_statement,
+        shows_statement=True,
+    ),
+    "question-mark-at-an-end": Case(
+        "OtherExternalIdAccepted",
+        ["character 9, `d`"],
+        by("acme-pro?@<namespace>@<name>", operator="StringLike"),
+        repair=paste_statement,
+    ),
+    "wildcard-for-tagged-calls": Case(
+        "OtherExternalIdAccepted",
+        [ANOTHER_NAMESPACE, "when asked as a Run from there would"],
+        by_conditions({"StringLike": {"sts:ExternalId": "<installation>@*", "aws:RequestTag/space": "*"}}),
+        {"tagAssumeRole": True},
+    ),
+    "no-condition-for-tagged-calls": Case(
+        "ExternalIdNotRequired",
+        ["without any external ID", "when asked as a Run from there would"],
+        by_conditions({"StringEquals": {"sts:ExternalId": "<external_id>"}}, {"Null": {"aws:RequestTag/run": "false"}}),
+        {"tagAssumeRole": True},
+    ),
+    "no-condition-with-a-source-identity": Case(
+        "ExternalIdNotRequired",
+        ["without any external ID", "when asked as a Run from there would"],
+        by_conditions({"StringEquals": {"sts:ExternalId": "<external_id>"}}, {"Null": {"sts:SourceIdentity": "false"}}),
+        {"sourceIdentity": True},
+    ),
+    "session-names-of-runs": Case(
+        "Verified",
+        ["no other"],
+        by_conditions(
+            {"StringEquals": {"sts:ExternalId": "<external_id>"}, "StringLike": {"sts:RoleSessionName": "0*"}}
+        ),
+        status="True",
+    ),
+    "session-names-of-nobody": Case(
+        "AccessDenied",
+        ["`sts:RoleSessionName`", "26 characters"],
+        by_conditions(
+            {
+                "StringEquals": {"sts:ExternalId": "<external_id>"},
+                "StringLike": {"sts:RoleSessionName": "trust-probe-*"},
+            }
+        ),
+        repair=paste_statement,
+        shows_statement=True,
     ),
     "duration-of-role": Case(
         "DurationTooLong",

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,18 @@ Repair = Callable[[Scene], None]
 def by(*patterns: str, operator: str = "StringEquals", actions: tuple[str, ...] = ()) -> Trust:
     """A role that trusts the operator under these external IDs."""
     return lambda scene: scene.stage.trust(*map(scene.fill, patterns), operator=operator, actions=actions)
+
+
+def by_conditions(*conditions: Mapping[str, Mapping[str, str]]) -> Trust:
+    """A role with one statement for each condition, all of which trust the operator with all that a Run may send."""
+
+    def trust(scene: Scene) -> Policy:
+        policy = scene.stage.trust(actions=("sts:TagSession", "sts:SetSourceIdentity"))
+        (statement,) = policy["Statement"]
+        filled = [json.loads(scene.fill(json.dumps(condition))) for condition in conditions]
+        return {**policy, "Statement": [{**statement, "Condition": condition} for condition in filled]}
+
+    return trust
 
 
 def by_own(*actions: str) -> Trust:

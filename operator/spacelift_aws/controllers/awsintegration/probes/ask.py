@@ -2,7 +2,7 @@
 
 1. Own. The negative ones follow only where it reached the role's trust policy: after a denied `sts:AssumeRole` a denial
    of theirs would prove nothing. They do follow where Own fails for what only it carries (duration, tags, source
-   identity, session policies), for then they can show a hole, and a hole is the graver finding.
+   identity, session policies), for then they can show a hole, and a hole is the graver finding; but bare only.
 2. None, Sibling, OtherInstallation, each in both forms; once allowed, a question is answered.
 3. Spelling, where all of these were answered as they should be.
 4. Own once more: only a role that trusts us before and after has denied the others for their external IDs.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Protocol
 
-from spacelift_aws.api.awsintegration import ProbeAnswer, ProbeName
+from spacelift_aws.api.awsintegration import ProbeAnswer, ProbeForm, ProbeName
 from spacelift_aws.aws.errors import StsError
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
 from spacelift_aws.controllers.awsintegration.probes import none, other_installation, own, sibling, spelling
@@ -54,8 +54,12 @@ class Prober:
         first = await self._own()
         if first.failure is not None and first.failure.kind in own.HIDES_THE_REST:
             return unasked(self._plan, first)
-        negatives = [await self._question(one.calls(self._plan)) for one in _NEGATIVES]
-        if first.answer is not ProbeAnswer.ALLOWED or any(r.answer is not ProbeAnswer.DENIED for r in negatives):
+        is_allowed = first.answer is ProbeAnswer.ALLOWED
+        # What is refused to Own would be refused to a Run's form too, whatever its external ID.
+        forms = self._plan.forms if is_allowed else (ProbeForm.BARE,)
+        questions = [[call for call in one.calls(self._plan) if call.form in forms] for one in _NEGATIVES]
+        negatives = [await self._question(calls) for calls in questions]
+        if not is_allowed or any(r.answer is not ProbeAnswer.DENIED for r in negatives):
             return Answers(first, (*negatives, self._unasked(ProbeName.SPELLING)), self._now())
         negatives.append(await self.spell(positions))
         last = await self._own() if negatives[-1].answer is ProbeAnswer.DENIED else first
