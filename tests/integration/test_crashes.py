@@ -1,6 +1,8 @@
 """The controller is killed with Runs at every stage, things happen while it is away, and a new one takes over."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from time import sleep
 
 import pytest
 
@@ -11,11 +13,12 @@ from sandbox.objects import Object, complete, condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 from spacelift_aws.api.run import Run
+from spacelift_aws.controllers.run.pod.outcome import CLOCK_SKEW
 from spacelift_aws.names import child_name, run_id
 
 MOMENTS = (
     *("issuing", "secret made", "pod made", "running", "pod ended"),
-    *("pod deleted", "orphaned", "stopped", "integration deleted"),
+    *("pod deleted", "orphaned", "stopped", "integration deleted", "pod made and gone", "collected"),
 )
 
 
@@ -90,13 +93,17 @@ def scene(_stage: Stage, api: ApiProxy) -> Scene:
         scene.running(what)
 
     no_pod = Fault("POST", f"/namespaces/{spaces['secret made']}/pods", Hold())
-    no_status = Fault("PATCH", f"/namespaces/{spaces['pod made']}/runs/it/status", Hold())
+    unseen = ("pod made", "pod made and gone", "collected")
+    no_status = [Fault("PATCH", f"/namespaces/{spaces[what]}/runs/it/status", Hold()) for what in unseen]
     slow = Rule(issuing(stage, spaces["issuing"]), delay=60)
-    with api.fault(no_pod), api.fault(no_status):
+    with api.fault(no_pod), ExitStack() as faults:
         secret = scene.begin("secret made")
         objects.wait("Secret", spaces["secret made"], secret, bool)
-        pod = scene.begin("pod made", "sleep 2")
-        objects.wait("Pod", spaces["pod made"], pod, bool)
+        for what, script, fault in zip(unseen, ("sleep 2", "sleep 60", "sleep 4"), no_status, strict=True):
+            pod = scene.begin(what, script)
+            objects.wait("Pod", spaces[what], pod, bool)
+            # The mark before the pod is written; what follows after two seconds is not.
+            faults.enter_context(api.fault(fault))
         stage.proxy.add(slow)
         scene.begin("issuing")
         wait_until(lambda: slow.used > 0, timeout=30, what="the call that issues credentials")
@@ -107,6 +114,15 @@ def scene(_stage: Stage, api: ApiProxy) -> Scene:
     objects.wait(
         "Pod", spaces["pod ended"], name, lambda pod: (pod or {}).get("status", {}).get("phase") == "Succeeded"
     )
+    name = child_name(scene.identifiers["collected"])
+    objects.wait(
+        "Pod", spaces["collected"], name, lambda pod: (pod or {}).get("status", {}).get("phase") == "Succeeded"
+    )
+    # What ended just before a deletion may have ended by it.
+    sleep(CLOCK_SKEW.total_seconds() + 1)
+    for what in ("pod made and gone", "collected"):
+        assert objects.get("Run", spaces[what], "it")["status"]["phase"] == "Queued"
+        objects.delete("Pod", spaces[what], child_name(scene.identifiers[what]), gracePeriodSeconds=0)
     objects.delete("Pod", spaces["pod deleted"], child_name(scene.identifiers["pod deleted"]), gracePeriodSeconds=0)
     objects.delete("Run", spaces["orphaned"], "it", propagationPolicy="Orphan")
     objects.wait("Run", spaces["orphaned"], "it", lambda run: run is None)
@@ -125,6 +141,8 @@ def scene(_stage: Stage, api: ApiProxy) -> Scene:
         ("running", "Finished", "Finished"),
         ("pod ended", "Finished", "Finished"),
         ("pod deleted", "Failed", "PodDeleted"),
+        ("pod made and gone", "Failed", "PodDeleted"),
+        ("collected", "Finished", "Finished"),
         ("stopped", "Stopped", "Stopped"),
         ("integration deleted", "Finished", "Finished"),
     ],

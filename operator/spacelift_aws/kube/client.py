@@ -63,6 +63,23 @@ class Kube:
         """One object. Raises `NotFound`."""
         return await self._call("GET", resource.path(namespace, name))
 
+    async def changes(self, resource: Resource, namespace: str, name: str, since: str) -> list[tuple[str, Object]]:
+        """What happened to one object after a resource version: `ADDED`, `MODIFIED`, `DELETED` with the object.
+
+        Raises `ApiError` with status 410 where the API server does not know any more. Takes a second.
+        """
+        query = {
+            "watch": "1",
+            "fieldSelector": f"metadata.name={name}",
+            "resourceVersion": since,
+            "timeoutSeconds": "1",
+        }
+        answer = _watch_events(await self._send("GET", resource.path(namespace), query=query))
+        for kind, body in answer:
+            if kind == "ERROR":
+                raise api_error(int(body.get("code") or 410), body, None)
+        return answer
+
     async def pages(
         self, resource: Resource, *, namespace: str | None = None, label_selector: str | None = None
     ) -> AsyncIterator[tuple[list[Object], str]]:
@@ -203,6 +220,21 @@ class Kube:
         body: Mapping[str, Any] | None = None,
         accept: str | None = None,
     ) -> Object:
+        sent = await self._send(method, path, query=query, body=body, accept=accept)
+        try:
+            return _parsed(sent)
+        except json.JSONDecodeError:
+            raise Unanswered(f"{method} {path}: JSONDecodeError") from None
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        accept: str | None = None,
+    ) -> bytes:
         headers = {"Accept": accept} if accept else {}
         if body is not None:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
@@ -253,19 +285,19 @@ def _resource_of(path: str) -> tuple[str, bool]:
     return "/".join((*parts[:1], *parts[2:3])), len(parts) > 1
 
 
-async def _exchange(connection: Connection, method: str, path: str, call: _ApiCall, **parts: Any) -> Object:
+async def _exchange(connection: Connection, method: str, path: str, call: _ApiCall, **parts: Any) -> bytes:
     """Send a request and read its answer; `parts` are aiohttp's."""
     try:
         async with connection.http.request(method, connection.server + path, timeout=_TIMEOUT, **parts) as response:
             call.code = str(response.status)
             if response.status >= 400:
                 raise api_error(response.status, await _status_body(response), _retry_after(response))
-            return _parsed(await response.read())
-    # `from None`: an aiohttp error holds the request, a JSON error the document.
+            return await response.read()
+    # `from None`: an aiohttp error holds the request.
     except _NOT_SENT as error:
         call.code = "not_sent"
         raise NotNow(f"{method} {path}: no connection ({type(error).__name__})") from None
-    except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
+    except (aiohttp.ClientError, TimeoutError) as error:
         raise Unanswered(f"{method} {path}: {type(error).__name__}") from None
     except RuntimeError:
         # The session was replaced, long ago, while the call waited to be sent.
@@ -291,6 +323,12 @@ def _parsed(document: bytes) -> Object:
     except orjson.JSONDecodeError:
         answer = json.loads(document)
     return answer
+
+
+def _watch_events(stream: bytes) -> list[tuple[str, Object]]:
+    """The events of a watch that has ended, one a line."""
+    events = [_parsed(line) for line in stream.splitlines() if line]
+    return [(str(event["type"]), event["object"]) for event in events]
 
 
 async def _status_body(response: aiohttp.ClientResponse) -> Mapping[str, Any]:

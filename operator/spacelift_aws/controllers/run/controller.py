@@ -12,7 +12,7 @@ from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Phase, Run, RunStatus
 from spacelift_aws.controllers.awsintegration.probes.plan import external_id_of
 from spacelift_aws.controllers.run import actions, status
-from spacelift_aws.controllers.run.answers import Call, Meaning, meaning_of
+from spacelift_aws.controllers.run.answers import AnswerClass, Call, Meaning, class_of, meaning_of
 from spacelift_aws.controllers.run.authorization import Circumstances, authorize, integration_key
 from spacelift_aws.controllers.run.credentials.issue import Issuing
 from spacelift_aws.controllers.run.decide import decide
@@ -28,6 +28,7 @@ from spacelift_aws.controllers.run.state import (
     Denied,
     Limits,
     Observed,
+    PodSearch,
     RetryableFailure,
     SecretState,
     TerminalFailure,
@@ -335,6 +336,8 @@ class Executor:
         message = f"The API server {words} the pod: {error.message}"
         since = (known.pod_denied_since or now) if meaning is Meaning.FOR_A_WHILE else None
         known = replace(known, pod_first=True, pod_denied_since=since)
+        if class_of(error) is AnswerClass.UNANSWERED:
+            known = replace(known, pod_search=PodSearch.NOT_LOOKED)
         if meaning is Meaning.FINAL or (since is not None and now - since >= self._limits.denied):
             known = replace(known, verdict=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, message))
         self._memories.put(seen.run_id, known)
@@ -369,15 +372,42 @@ class Executor:
             self._view.saw_run(Run.model_validate(left))
 
     async def _look_for_pod(self, seen: Observed) -> None:
+        """Ask for the pod, and if there is none, for what became of it."""
         try:
             pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
         except NotFound:
-            self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), pod_missing=True))
+            await self._look_back(seen)
             return
         if pod.owner_uid == seen.run.metadata.uid:
             self._view.saw_pod(pod)
         else:
-            self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), pod_missing=True))
+            await self._look_back(seen)
+
+    async def _look_back(self, seen: Observed) -> None:
+        """The API server remembers the changes of some minutes: a pod that went has its true end among them."""
+        made_after, run = seen.run.status.pod_created_after, seen.run
+        for since in (made_after, run.metadata.resource_version):
+            if since is None:
+                continue
+            try:
+                changes = await self._kube.changes(PODS, run.metadata.namespace, child_name(seen.run_id), since)
+            except ApiError as error:
+                if error.status not in (400, 410):
+                    raise
+                continue
+            pods = [(kind, parse_pod(body)) for kind, body in changes]
+            own = [(kind, pod) for kind, pod in pods if pod.owner_uid == run.metadata.uid]
+            if own:
+                kind, pod = own[-1]
+                (self._view.lost_pod if kind == "DELETED" else self._view.saw_pod)(pod)
+                return
+            if since == made_after:
+                self._found(seen, PodSearch.NEVER_MADE)
+                return
+        self._found(seen, PodSearch.LOST)
+
+    def _found(self, seen: Observed, search: PodSearch) -> None:
+        self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), pod_search=search))
 
     async def _end_pod(self, pod: Pod) -> None:
         left = await self._kube.delete(PODS, pod.namespace, pod.name, uid=pod.uid)

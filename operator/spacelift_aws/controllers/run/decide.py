@@ -29,6 +29,7 @@ from spacelift_aws.controllers.run.actions import (
 )
 from spacelift_aws.controllers.run.credentials.lifecycle import (
     NotRenewed,
+    is_awaited,
     is_renewed,
     renew,
     renewal_due,
@@ -36,8 +37,8 @@ from spacelift_aws.controllers.run.credentials.lifecycle import (
     session_life,
 )
 from spacelift_aws.controllers.run.pod.outcome import CLOCK_SKEW, finished_at, grace_over, outcome_of, trouble_of
-from spacelift_aws.controllers.run.pod.view import Pod, unmasked
-from spacelift_aws.controllers.run.state import Authorized, Observed, SecretState
+from spacelift_aws.controllers.run.pod.view import Pod, template_part, unmasked
+from spacelift_aws.controllers.run.state import Authorized, Observed, PodSearch, SecretState
 from spacelift_aws.controllers.run.status import End
 from spacelift_aws.names import POOL_PREFIX, child_name
 
@@ -60,6 +61,11 @@ def decide(seen: Observed) -> Decision:
 
 def _queued(seen: Observed) -> Decision:
     """No pod yet: may it have one, and if not, why?"""
+    if seen.run.status.pod_created_after is not None and not seen.takeover_grace:
+        if seen.memory.pod_search is PodSearch.NOT_LOOKED:
+            return Decision((LookForPod(),))
+        if seen.memory.pod_search is PodSearch.LOST:
+            return _finish(seen, _end_of(seen, None))
     end = _end_of_waiting(seen)
     if end is not None:
         return _finish(seen, end)
@@ -81,8 +87,12 @@ def _queued(seen: Observed) -> Decision:
         wanted = status.waiting(seen, trouble.reason, trouble.message)
         return _wait(seen, wanted, min(_starting_deadline(seen), trouble.retry_at))
     live = seen.memory.secret is SecretState.PRESENT and seen.now < renewal_due(seen)
-    if not live and not seen.memory.pod_first:
+    if not live and not seen.memory.pod_first and not seen.template.gated:
         return Decision((IssueCredentials(seen.grant),))
+    if seen.run.status.pod_created_after is None:
+        # Whoever dies after the pod's creation leaves word of it.
+        never = replace(seen.memory, pod_search=PodSearch.NEVER_MADE)
+        return Decision(_write(seen, status.about_to_create_pod(seen)), progress=never)
     return Decision((CreatePod(),))
 
 
@@ -113,20 +123,20 @@ def _another_speaks(seen: Observed) -> bool:
     return said is not None and said.message.startswith(POOL_PREFIX)
 
 
-def _wait(seen: Observed, wanted: RunStatus, until: datetime) -> Decision:
+def _wait(seen: Observed, wanted: RunStatus, until: datetime | None, warning: str | None = None) -> Decision:
     """Wait without a Secret: a live one that no pod uses is exposure for nothing."""
     memory = seen.memory
     if memory.secret is SecretState.UNKNOWN and memory.unanswered_at is None:
-        return Decision(_write(seen, wanted), until)
+        return Decision(_write(seen, wanted, warning), until)
     deletion = rid_of_secret(seen, repeatedly=False)
     if deletion is None:
-        return Decision(_write(seen, wanted), until)
-    return Decision(deletion.actions or _write(seen, wanted), _earliest(until, deletion.again_at))
+        return Decision(_write(seen, wanted, warning), until)
+    return Decision(deletion.actions or _write(seen, wanted, warning), _earliest(until, deletion.again_at))
 
 
 def _with_pod(seen: Observed, pod: Pod) -> Decision:
     """The pod exists, or did a moment ago."""
-    if pod.finished or pod.gone:
+    if pod.finished or pod.gone or template_part(pod, seen.template.containers).ended:
         return _finish(seen, _end_of(seen, pod))
     refused = _changed_on_the_way(seen, pod)
     if pod.deletion is not None:
@@ -135,10 +145,10 @@ def _with_pod(seen: Observed, pod: Pod) -> Decision:
             return _finish(seen, _end_of(seen, pod))
         message = refused or (STOPPING if seen.stopped else ENDING)
         return Decision(_write(seen, status.with_pod(seen, pod, message)), lost_at)
-    deadline = _deadline(seen, pod.created)
+    deadline = _earliest(_deadline(seen, pod.created), _deadline_of_start(seen, pod))
     if refused is not None or seen.stopped or (deadline is not None and seen.now >= deadline):
         return _end_pod(seen, pod)
-    return _advise(seen, pod) or _keep_going(seen, pod, deadline)
+    return _advise(seen, pod) or _with_trouble(seen, pod, deadline)
 
 
 def _end_pod(seen: Observed, pod: Pod) -> Decision:
@@ -194,9 +204,31 @@ def _advice_due(seen: Observed, pod: Pod) -> datetime | None:
     return seen.expires_at - life / 2 if pod.running and seen.expires_at is not None else None
 
 
+def _deadline_of_start(seen: Observed, pod: Pod) -> datetime | None:
+    """Until when a container has to have started. The wait for a scheduling gate is a queue's business."""
+    return None if pod.running or pod.gates else _starting_deadline(seen)
+
+
+def _with_trouble(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision:
+    """Remember the words for what troubles the pod: they stay while the trouble is the same."""
+    trouble = trouble_of(pod, seen.memory.told_trouble)
+    if trouble == seen.memory.told_trouble:
+        return _keep_going(seen, pod, deadline)
+    known = replace(seen.memory, told_trouble=trouble)
+    decision = _keep_going(replace(seen, memory=known), pod, deadline)
+    return replace(decision, progress=decision.progress or known)
+
+
 def _keep_going(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision:
     """The pod starts or runs: credentials that it has yet to read must be alive when it does."""
-    trouble, wake = trouble_of(pod, seen.run.status.message), _earliest(deadline, _advice_due(seen, pod))
+    trouble, wake = seen.memory.told_trouble, _earliest(deadline, _advice_due(seen, pod))
+    message = trouble.message if trouble is not None else None
+    if pod.gates or (is_renewed(seen, pod) and seen.now >= renewal_due(seen, pod) and not is_awaited(seen, pod)):
+        wanted = status.with_pod(seen, pod, message)
+        if pod.running:
+            # What runs keeps what it has.
+            return Decision(_write(seen, wanted, "PodNotReady"), wake)
+        return _wait(seen, wanted, wake, "PodNotReady")
     if is_renewed(seen, pod):
         due = renewal_due(seen, pod)
         if seen.now < due:
@@ -206,11 +238,12 @@ def _keep_going(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision
             if not isinstance(renewal, NotRenewed):
                 return Decision((renewal,))
             return _go_on_without(seen, pod, renewal, wake)
-    if not pod.running and trouble is None and seen.run.status.phase is Phase.QUEUED:
+    # A short run costs no status write of its own for what it is doing.
+    if trouble is None and seen.run.status.phase is Phase.QUEUED:
         settled = pod.created + seen.limits.preparing
         if seen.now < settled:
             return Decision((), _earliest(wake, settled))
-    return Decision(_write(seen, status.with_pod(seen, pod, trouble), "PodNotReady"), wake)
+    return Decision(_write(seen, status.with_pod(seen, pod, message), "PodNotReady"), wake)
 
 
 def _go_on_without(seen: Observed, pod: Pod, renewal: NotRenewed, wake: datetime | None) -> Decision:
@@ -234,19 +267,20 @@ def _left_to_its_executor(seen: Observed) -> Decision | None:
 
 def _pod_vanished(seen: Observed) -> Decision:
     """There was a pod once, by the Run's phase, and none is known now."""
-    if not seen.memory.pod_missing:
+    if seen.memory.pod_search is PodSearch.NOT_LOOKED:
         return Decision((LookForPod(),))
     return _finish(seen, _end_of(seen, None))
 
 
 def _end_of(seen: Observed, pod: Pod | None) -> End:
     """How a Run ends whose pod has finished, is gone, or hangs on a lost node."""
-    ended = (finished_at(pod) if pod is not None and pod.finished else None) or seen.now
+    own = template_part(pod, seen.template.containers) if pod is not None else None
+    ended = (finished_at(own) if own is not None and (own.finished or own.ended) else None) or seen.now
     refused = _changed_on_the_way(seen, pod) if pod is not None else None
     if refused is not None:
         return End(Phase.FAILED, SucceededReason.TEMPLATE_REFUSED, refused, None, ended)
-    outcome = outcome_of(pod) if pod is not None else None
-    killed = grace_over(pod) if pod is not None else ""
+    outcome = outcome_of(own, seen.run.spec.success_exit_codes) if own is not None else None
+    killed = grace_over(own) if own is not None else ""
     if outcome is None or outcome.reason is SucceededReason.POD_DELETED:
         end = _cut_short(seen, pod, ended)
         return replace(end, message=end.message + killed)
@@ -266,8 +300,14 @@ def _cut_short(seen: Observed, pod: Pod | None, ended: datetime) -> End:
     if deadline is not None and deadline <= asked + CLOCK_SKEW:
         message = f"The run was still going after its {seen.run.spec.active_deadline_seconds} seconds and was ended."
         return End(Phase.FAILED, SucceededReason.DEADLINE_EXCEEDED, message, None, ended)
+    start = _starting_deadline(seen)
+    if pod is not None and not pod.running and not pod.gates and start <= asked + CLOCK_SKEW:
+        return End(Phase.FAILED, SucceededReason.STARTING_DEADLINE_EXCEEDED, _never_started(seen), None, ended)
     if pod is not None and not pod.gone and not pod.finished and pod.started_at is not None:
         return End(Phase.FAILED, SucceededReason.NODE_LOST, "The pod's node no longer answers.", None, ended)
+    if pod is None:
+        unknown = "The run's pod is gone, and nobody saw how it ended; CloudTrail shows what it did."
+        return End(Phase.FAILED, SucceededReason.RESULT_UNKNOWN, unknown, None, ended)
     return End(Phase.FAILED, SucceededReason.POD_DELETED, "The pod was deleted before it had finished.", None, ended)
 
 
@@ -349,7 +389,8 @@ def _earliest(*moments: datetime | None) -> datetime | None:
 
 
 def _never_started(seen: Observed) -> str:
-    said = seen.memory.trouble.message if seen.memory.trouble else None
+    known = seen.memory.trouble or seen.memory.told_trouble
+    said = known.message if known is not None else None
     if said is None and not isinstance(seen.grant, Authorized):
         said = seen.grant.message
     start = f"Not started within {seen.run.spec.starting_deadline_seconds} seconds"

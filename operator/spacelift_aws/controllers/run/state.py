@@ -9,6 +9,7 @@ from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import AssumeRoleRequest
 from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.delivery.delivery import CredentialDelivery
+from spacelift_aws.controllers.run.pod.outcome import PodTrouble
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.template_facts import TemplateFacts
 
@@ -61,6 +62,17 @@ class SecretState(Enum):
     """The API server answered that it is gone."""
 
 
+class PodSearch(Enum):
+    """What is known of a pod that is not there."""
+
+    NOT_LOOKED = "not looked"
+    """It may have been made, and be gone."""
+    NEVER_MADE = "never made"
+    """Certainly not made yet."""
+    LOST = "lost"
+    """It was made or not, and nobody can tell any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What this process did for one Run. All of it may be lost: then a step is done once more, none is skipped."""
@@ -86,12 +98,13 @@ class Progress:
     """The API server refuses to delete the pod."""
     secret_refused: bool = False
     """The API server refused the Secret: it is asked without credentials first."""
+    told_trouble: PodTrouble | None = None
+    """What troubles the pod, as it was first told."""
     denied_since: datetime | None = None
     """Since when STS refuses this Run while its integration's trust holds."""
-    pod_missing: bool = False
-    """The API server answered that there is no pod."""
     unmarkable: bool = False
     """The API server does not let the ended Run be given its mark."""
+    pod_search: PodSearch = PodSearch.NOT_LOOKED
     advised: bool = False
     """That the run may outlive its session has been told."""
     vanished_at: datetime | None = None

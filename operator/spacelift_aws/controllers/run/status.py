@@ -14,7 +14,7 @@ from spacelift_aws.controllers.run.earlier_life import kept_by
 from spacelift_aws.controllers.run.pod.masking import Masking, all_masked
 from spacelift_aws.controllers.run.pod.outcome import started_at
 from spacelift_aws.controllers.run.pod.view import Pod, unmasked
-from spacelift_aws.controllers.run.state import Authorized, Observed
+from spacelift_aws.controllers.run.state import Authorized, Observed, PodSearch
 from spacelift_aws.names import assumed_role_arn, child_name
 
 
@@ -42,7 +42,13 @@ def waiting(seen: Observed, reason: CredentialsIssuedReason, message: str) -> Ru
     """Queued, and why."""
     message = seen.message_prefix + message
     status = _set(_base(seen), seen, ConditionType.CREDENTIALS_ISSUED, "False", reason, message)
-    return status.model_copy(update={"message": shorten(message)})
+    made = None if seen.memory.pod_search is PodSearch.NEVER_MADE else status.pod_created_after
+    return status.model_copy(update={"message": shorten(message), "pod_created_after": made})
+
+
+def about_to_create_pod(seen: Observed) -> RunStatus:
+    """Queued, with the mark that a pod may have been made from now on."""
+    return _base(seen).model_copy(update={"pod_created_after": seen.run.metadata.resource_version})
 
 
 def with_pod(seen: Observed, pod: Pod, message: str | None) -> RunStatus:

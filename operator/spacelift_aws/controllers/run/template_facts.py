@@ -16,6 +16,9 @@ from spacelift_aws.controllers.run.pod.masking import Masking
 LARGEST_KEPT = 16_384
 """Bytes of a template that is kept until its pod is made."""
 
+KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Kueue's webhook puts a scheduling gate into pods with it."""
+
 KEPT_ANNOTATIONS = 4_096
 """Characters of an annotation that is kept: `kubectl apply` writes the whole object into one."""
 
@@ -36,6 +39,8 @@ class TemplateFacts:
     """What of the output can be masked; None where the template cannot be looked through."""
     caveats: str = ""
     """What may keep the containers from using the credentials and cannot be looked at, in sentences."""
+    gated: bool = False
+    """Whether its pod is going to wait for a scheduling gate: by its spec, or by Kueue's label."""
     raw: bytes | None = None
     """The template as JSON; None if it is large or not needed any more."""
 
@@ -71,8 +76,14 @@ def _found_out(run: Run, helper_image: str | None) -> TemplateFacts:
         credentialed=template_rules.credentialed_containers(spec),
         masking=template_rules.masking_of(spec, helper_image),
         caveats=template_rules.caveats(spec),
+        gated=bool(spec.template.spec.get("schedulingGates")) or _is_queued(run),
         raw=raw if len(raw) <= LARGEST_KEPT else None,
     )
+
+
+def _is_queued(run: Run) -> bool:
+    metadata = run.spec.template.metadata
+    return metadata is not None and KUEUE_LABEL in (metadata.labels or {})
 
 
 def trimmed(run: Run) -> Run:

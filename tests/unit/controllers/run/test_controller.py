@@ -123,6 +123,7 @@ class Scene:
         self.foreign: dict[str, Any] | None = None
         self.sessions = 0
         self.finalizer = False
+        self.history: list[tuple[str, dict[str, Any]]] = []
         self.meanwhile: Callable[[str], None] = lambda _: None
         self.executor = Executor(
             role=ControllerRole(),
@@ -211,6 +212,12 @@ class Scene:
         self.stored = {**self.stored, "metadata": metadata}
         return self.stored
 
+    async def changes(
+        self, resource: Resource, namespace: str, name: str, since: str
+    ) -> list[tuple[str, dict[str, Any]]]:
+        self._ask("changes")
+        return self.history
+
     async def patch_status(
         self, resource: Resource, namespace: str, name: str, status: dict[str, Any], *, resource_version: str
     ) -> dict[str, Any]:
@@ -225,15 +232,56 @@ def scene(kit: Any) -> Scene:
     return Scene(kit)
 
 
-async def test_the_way_to_the_pod_is_three_calls(scene: Scene) -> None:
+async def test_the_way_to_the_pod_is_four_calls(scene: Scene) -> None:
     await scene.go()
-    assert scene.asked == ["assume", "create secret", "create pod"]
+    assert scene.asked == ["assume", "create secret", "patch status", "create pod"]
+
+
+async def test_a_successor_that_finds_a_mark_and_no_pod_asks_what_became_of_it(scene: Scene) -> None:
+    scene.fails["create pod"] = [KeyboardInterrupt()]  # type: ignore[list-item]  # dies here
+    with pytest.raises(KeyboardInterrupt):
+        await scene.go()
+    successor = Scene(scene.kit, scene.world)
+    successor.now, successor.stored, successor.secret = scene.now, scene.stored, True
+    successor.executor.adopt([scene.run])
+    await successor.go()
+    assert successor.asked[:2] == ["get pod", "changes"]
+    assert successor.asked[-1] == "create pod"
+
+
+async def test_a_pod_that_went_unseen_gives_its_true_result_and_is_not_made_again(scene: Scene) -> None:
+    await scene.go()
+    scene.world.pod = None
+    successor = Scene(scene.kit, scene.world)
+    successor.now, successor.stored, successor.secret = scene.kit.at(100), scene.stored, True
+    ended = {"phase": "Succeeded", "containerStatuses": [scene.kit.said(terminated=scene.kit.terminated(0))]}
+    successor.history = [("ADDED", scene.kit.pod_body()), ("DELETED", scene.kit.pod_body(ended))]
+    successor.executor.adopt([scene.run])
+    await successor.go()
+    await successor.go_on(61)
+    assert scene.run.status.phase is Phase.FINISHED
+    assert "create pod" not in successor.asked
+
+
+async def test_a_pod_of_which_nobody_knows_any_more_is_not_made_again(scene: Scene) -> None:
+    await scene.go()
+    scene.world.pod = None
+    successor = Scene(scene.kit, scene.world)
+    successor.now, successor.stored, successor.secret = scene.kit.at(100), scene.stored, True
+    successor.fails["changes"] = [ApiError(410, "Expired", "too old")] * 2
+    successor.executor.adopt([scene.run])
+    await successor.go()
+    await successor.go_on(61)
+    condition = scene.run.status.condition("Succeeded")
+    assert condition is not None
+    assert condition.reason == "ResultUnknown"
+    assert "create pod" not in successor.asked
 
 
 async def test_a_secret_that_is_there_is_replaced_with_the_same_session(scene: Scene) -> None:
     scene.secret = True
     await scene.go()
-    assert scene.asked == ["assume", "create secret", "delete secret", "create secret", "create pod"]
+    assert scene.asked == ["assume", "create secret", "delete secret", "create secret", "patch status", "create pod"]
     assert scene.sessions == 1
 
 
@@ -308,8 +356,8 @@ async def test_a_status_written_by_another_is_looked_at(scene: Scene) -> None:
     scene.fails["patch status"] = [Conflict(409, "Conflict", "modified")]
     scene.stored["status"] = {"phase": "Finished"}
     scene.stored["metadata"]["resourceVersion"] = "7"
-    await scene.go()
-    assert scene.asked[3:5] == ["patch status", "get run"]
+    await scene.go_on(2)
+    assert scene.asked[4:6] == ["patch status", "get run"]
     assert "delete pod" in scene.asked
     assert not scene.secret
 
@@ -319,7 +367,7 @@ async def test_a_status_that_is_refused_for_no_reason_that_shows_is_an_error(sce
     scene.world.saw_pod(scene.kit.running())
     scene.fails["patch status"] = [Invalid(422, "Invalid", "no")]
     with pytest.raises(Invalid):
-        await scene.go()
+        await scene.go_on(2)
 
 
 async def test_a_run_that_is_gone_at_the_first_status_is_left_to_be_cleaned(scene: Scene) -> None:
@@ -327,7 +375,7 @@ async def test_a_run_that_is_gone_at_the_first_status_is_left_to_be_cleaned(scen
     scene.world.saw_pod(scene.kit.running())
     run = scene.run
     scene.fails["patch status"] = [NotFound(404, "NotFound", "no run")]
-    await scene.go()
+    await scene.go_on(2)
     assert KEY not in scene.world.runs
     orphan = scene.executor.orphan_of(run)
     assert orphan is not None
@@ -415,7 +463,8 @@ async def running_file(scene: Scene) -> Scene:
     in_file(scene)
     await scene.go()
     scene.world.saw_pod(file_pod(scene))
-    await scene.go()
+    await scene.go_on(2)
+    scene.now = scene.kit.at(1)
     scene.asked.clear()
     return scene
 

@@ -9,7 +9,14 @@ from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.controllers.run.actions import Advise, Decision, WriteStatus
 from spacelift_aws.controllers.run.decide import decide
 from spacelift_aws.controllers.run.pod.build import build_pod
-from spacelift_aws.controllers.run.state import Limits, Progress, RetryableFailure, SecretState, TerminalFailure
+from spacelift_aws.controllers.run.state import (
+    Limits,
+    PodSearch,
+    Progress,
+    RetryableFailure,
+    SecretState,
+    TerminalFailure,
+)
 from spacelift_aws.controllers.run.status import events
 
 
@@ -41,6 +48,11 @@ def without(kit: Any, after: float = 60) -> Progress:
     return replace(had(kit), secret=SecretState.GONE, deleted_at=kit.at(after))
 
 
+def marked(kit: Any) -> Any:
+    """A Run whose pod may have been made."""
+    return kit.run(status={"podCreatedAfter": "1"})
+
+
 def trouble(kit: Any, retry: float) -> RetryableFailure:
     return RetryableFailure(CredentialsIssuedReason.RETRYING, "exceeded quota", kit.at(retry))
 
@@ -48,7 +60,20 @@ def trouble(kit: Any, retry: float) -> RetryableFailure:
 class TestWaiting:
     def test_a_granted_run_is_issued_credentials_then_a_pod(self, kit: Any) -> None:
         assert names(decide(kit.seen())) == ["IssueCredentials"]
-        assert names(decide(kit.seen(memory=had(kit)))) == ["CreatePod"]
+        marking = decide(kit.seen(memory=had(kit)))
+        assert written(marking).pod_created_after == "1"
+        assert names(decide(kit.seen(run=marked(kit), memory=had(kit, pod_search=PodSearch.NEVER_MADE)))) == [
+            "CreatePod"
+        ]
+
+    def test_a_pod_that_another_process_may_have_made_is_looked_for(self, kit: Any) -> None:
+        assert names(decide(kit.seen(run=marked(kit), memory=had(kit)))) == ["LookForPod"]
+        lost = replace(without(kit), pod_search=PodSearch.LOST)
+        assert ending(decide(kit.seen(61, run=marked(kit), memory=lost))) == ("Failed", "ResultUnknown")
+
+    def test_a_pod_that_is_refused_leaves_no_mark(self, kit: Any) -> None:
+        known = replace(without(kit, 2), trouble=trouble(kit, 30), pod_search=PodSearch.NEVER_MADE)
+        assert written(decide(kit.seen(3, run=marked(kit), memory=known))).pod_created_after is None
 
     def test_credentials_of_an_unknown_process_are_never_relied_on(self, kit: Any) -> None:
         assert names(decide(kit.seen(memory=Progress(expires_at=kit.at(3600))))) == ["IssueCredentials"]
@@ -57,7 +82,7 @@ class TestWaiting:
         assert names(decide(kit.seen(3400, memory=had(kit)))) == ["IssueCredentials"]
 
     def test_a_clock_that_is_wrong_does_not_ask_sts_without_end(self, kit: Any) -> None:
-        assert names(decide(kit.seen(2, memory=had(kit, expires=30)))) == ["CreatePod"]
+        assert names(decide(kit.seen(2, memory=had(kit, expires=30)))) == ["WriteStatus"]
 
     def test_a_refused_run_says_why_and_wakes_at_its_deadline(self, kit: Any) -> None:
         decision = decide(kit.seen(grant=kit.refusal("No such thing.")))
@@ -143,7 +168,8 @@ class TestWithAPod:
         decision = decide(kit.seen(2, pod=kit.pod(), memory=had(kit)))
         assert (decision.actions, decision.again_at) == ((), kit.at(3))
         assert written(decide(kit.seen(3, pod=kit.pod(), memory=had(kit)))).phase == "Preparing"
-        assert written(decide(kit.seen(2, pod=kit.running(), memory=had(kit)))).phase == "Running"
+        assert decide(kit.seen(2, pod=kit.running(), memory=had(kit))).actions == ()
+        assert written(decide(kit.seen(3, pod=kit.running(), memory=had(kit)))).phase == "Running"
 
     @pytest.mark.parametrize("spec", [{"stop": True}, {"activeDeadlineSeconds": 20}])
     @pytest.mark.parametrize("running", [True, False])
@@ -192,8 +218,8 @@ class TestWithAPod:
     def test_a_pod_that_is_not_known_is_looked_for_first(self, kit: Any) -> None:
         run = kit.run(status={"phase": "Running"})
         assert names(decide(kit.seen(run=run))) == ["LookForPod"]
-        gone = replace(without(kit), pod_missing=True)
-        assert ending(decide(kit.seen(60, run=run, memory=gone))) == ("Failed", "PodDeleted")
+        gone = replace(without(kit), pod_search=PodSearch.LOST)
+        assert ending(decide(kit.seen(60, run=run, memory=gone))) == ("Failed", "ResultUnknown")
 
 
 class TestFreshness:
@@ -323,7 +349,7 @@ class TestAfterTheEnd:
                 status={"phase": phase, **times}, ttlSecondsAfterFinished=2**31 - 1, activeDeadlineSeconds=2**31 - 1
             )
             for pod in (None, kit.pod(), kit.running(), kit.ended()):
-                for memory in (Progress(), replace(without(kit), pod_missing=True)):
+                for memory in (Progress(), replace(without(kit), pod_search=PodSearch.LOST)):
                     decide(kit.seen(30, run=run, pod=pod, memory=memory))
 
 

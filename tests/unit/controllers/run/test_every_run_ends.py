@@ -17,7 +17,14 @@ from spacelift_aws.api.run import Phase
 from spacelift_aws.controllers.run import actions
 from spacelift_aws.controllers.run.decide import decide
 from spacelift_aws.controllers.run.pod.build import build_pod
-from spacelift_aws.controllers.run.state import Limits, Progress, RetryableFailure, SecretState, TerminalFailure
+from spacelift_aws.controllers.run.state import (
+    Limits,
+    PodSearch,
+    Progress,
+    RetryableFailure,
+    SecretState,
+    TerminalFailure,
+)
 
 STEPS = 12
 """Decisions with actions that one moment may need at most, one in which the executor dies and begins anew included."""
@@ -49,8 +56,10 @@ class EventRouter:
     crash_between: bool = False
     """The executor dies after the old Secret's deletion and before the new one's creation."""
     pods_made: int = 0
-    forgotten: bool = False
-    """A pod vanished that no status told of while nobody watched: the one case in which another is made."""
+    last_pod: dict[str, Any] | None = None
+    """The pod that was made, also when it is gone."""
+    remembers: bool = True
+    """Whether the API server still knows what became of the pod."""
     forged: bool = False
     deleted: bool = False
     injects: bool = False
@@ -78,7 +87,9 @@ class EventRouter:
             if self.deleted:
                 return None
             decision = decide(self.observe())
-            if not decision.actions:
+            if decision.progress is not None:
+                self.memory = decision.progress
+            elif not decision.actions:
                 assert decision.again_at is None or decision.again_at > self.now, "asked again without time passing"
                 self.check()
                 return decision.again_at
@@ -98,7 +109,7 @@ class EventRouter:
             case actions.CreatePod():
                 self.create_pod()
             case actions.LookForPod():
-                self.memory = replace(self.memory, pod_missing=True)
+                self.look_for_pod()
             case actions.DeletePod():
                 self.delete_pod()
             case actions.DeleteSecret():
@@ -111,8 +122,6 @@ class EventRouter:
                     assert self.secret is None or self.secret <= self.now, "the Secret goes before the end is written"
                     assert not self.in_flight, "no Secret may arrive after the end"
                 self.run = self.run.model_copy(update={"status": wanted})
-            case actions.Advise():
-                self.memory = replace(self.memory, advised=True)
             case actions.MarkEnded(change):
                 assert self.run.status.phase.terminal, "nothing is marked that goes on"
                 marked = self.run.metadata.model_copy(
@@ -161,15 +170,24 @@ class EventRouter:
             trouble=None,
         )
 
+    def look_for_pod(self) -> None:
+        if not self.remembers:
+            self.memory = replace(self.memory, pod_search=PodSearch.LOST)
+        elif self.last_pod is not None:
+            self.gone = self.last_pod
+        else:
+            self.memory = replace(self.memory, pod_search=PodSearch.NEVER_MADE)
+
     def create_pod(self) -> None:
         assert self.pod is None, "never two pods"
+        assert self.run.status.pod_created_after is not None, "a durable mark comes first"
         if self.pods == "quota":
             self.trouble("exceeded quota")
         elif self.pods == "invalid":
             self.memory = replace(self.memory, verdict=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, "invalid"))
         else:
             self.pods_made += 1
-            assert self.pods_made == 1 or self.forgotten, "a Run is never repeated"
+            assert self.pods_made == 1, "a Run is never repeated"
             annotations = {
                 "aws.spacelift.io/credentials-expire-at": self.memory.expires_at.isoformat()
                 if self.memory.expires_at
@@ -180,7 +198,7 @@ class EventRouter:
             spec = self.pod_spec
             if self.injects:
                 spec["containers"][0]["env"].append({"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/token"})
-            self.pod = {"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}}
+            self.pod = self.last_pod = {"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}}
 
     # -- everybody else -----------------------------------------------------------------------------------------------
 
@@ -223,13 +241,11 @@ class EventRouter:
             self.vanish()
 
     def vanish(self) -> None:
-        self.pod, self.gone = None, self.pod
+        self.pod, self.gone, self.last_pod = None, self.pod, self.pod or self.last_pod
 
     def restart(self) -> None:
         pod = self.pod
         self.memory, self.crash_in, self.crash_between, self.gone = Progress(), None, False, None
-        if pod is None and self.pods_made and self.run.status.phase is Phase.QUEUED:
-            self.forgotten = True
         running = pod is not None and pod["status"]["phase"] != "Pending"
         if not self.run.status.phase.terminal and (self.in_file or not running):
             self.memory = Progress(unanswered_at=self.now)
@@ -253,7 +269,9 @@ class EventRouter:
     def befall(self, incident: tuple[str, Any]) -> None:
         kind, value = incident
         match kind:
-            case "sts" | "writes" | "pods" | "held" | "injects" | "lifetime" | "crash_in" | "crash_between":
+            case (
+                "sts" | "writes" | "pods" | "held" | "injects" | "lifetime" | "crash_in" | "crash_between" | "remembers"
+            ):
                 setattr(self, kind, value)
             case "grant":
                 self.grant = self.kit.grant() if value else self.kit.refusal()
@@ -305,6 +323,7 @@ INCIDENTS = st.one_of(
     st.tuples(st.just("pods"), st.sampled_from(["fine", "quota", "invalid", "lost"])),
     st.tuples(st.just("held"), st.booleans()),
     st.tuples(st.just("injects"), st.booleans()),
+    st.tuples(st.just("remembers"), st.booleans()),
     st.tuples(st.just("lifetime"), st.sampled_from([timedelta(hours=1), timedelta(minutes=15), timedelta(seconds=90)])),
     st.tuples(st.just("crash_in"), st.integers(0, 5)),
     st.tuples(st.just("crash_between"), st.just(True)),

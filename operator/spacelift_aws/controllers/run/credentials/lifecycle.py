@@ -47,6 +47,19 @@ def is_renewed(seen: Observed, pod: Pod) -> bool:
     return seen.delivery.is_renewed or pod.awaits_credentials(seen.template.credentialed)
 
 
+def is_awaited(seen: Observed, pod: Pod) -> bool:
+    """Whether a kubelet is there to fetch fresh credentials, and would start a container with them.
+
+    One that cannot pull an image has no use for variables yet, and says so when it misses them.
+    """
+    if pod.unheard_since is not None or pod.unscheduled:
+        return False
+    if pod.running or seen.delivery.is_renewed or _misses_secret(seen, pod):
+        return True
+    trouble = seen.memory.told_trouble
+    return trouble is None or not trouble.kind.endswith(" image")
+
+
 def renewal_due(seen: Observed, pod: Pod | None = None) -> datetime:
     """When the credentials are to be replaced by fresh ones."""
     issued_at = seen.memory.issued_at

@@ -1,8 +1,11 @@
 """From a pod to what a person wants to know: how it ended, and what troubles it while it has not."""
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from spacelift_aws.api.meta import format_time
 from spacelift_aws.api.reasons import SucceededReason
 from spacelift_aws.controllers.run.pod.masking import HELPER_VOICE
 from spacelift_aws.controllers.run.pod.view import Container, Pod
@@ -29,6 +32,15 @@ _IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNever
 
 
 @dataclass(frozen=True, slots=True)
+class PodTrouble:
+    """What keeps a pod from starting or running, in one sentence."""
+
+    kind: str
+    """The same for the same trouble, however often its words change."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a pod ended."""
 
@@ -37,14 +49,18 @@ class Outcome:
     exit_code: int | None
 
 
-def outcome_of(pod: Pod) -> Outcome:
-    """The outcome of a pod that has finished or is gone.
+def outcome_of(pod: Pod, success: Collection[int] = (0,)) -> Outcome:
+    """The outcome of a pod that has finished or is gone, by the containers of its template.
 
     With init containers and sidecars the result is the pod's; the exit code is that of the container that decided it.
+    `success`: the exit codes of a container that has succeeded.
     """
-    if pod.phase == "Succeeded" and not _deleted_first(pod):
-        return Outcome(SucceededReason.FINISHED, "The run finished; its credentials are deleted.", 0)
-    decisive = _decisive(pod)
+    if not _deleted_first(pod) and not pod.reason and _succeeded(pod, success):
+        codes = [container.exit_code for container in pod.containers if not container.init and container.exit_code]
+        return Outcome(
+            SucceededReason.FINISHED, "The run finished; its credentials are deleted.", codes[0] if codes else 0
+        )
+    decisive = _decisive(pod, success)
     code = decisive.exit_code if decisive else None
     disruption = pod.condition("DisruptionTarget")
     if pod.reason == "NodeLost" or (disruption and disruption.status == "True" and disruption.reason in _NODE_LOST):
@@ -56,7 +72,7 @@ def outcome_of(pod: Pod) -> Outcome:
         return Outcome(
             SucceededReason.DEADLINE_EXCEEDED, "The pod ran longer than the template's own deadline allows.", code
         )
-    if _deleted_first(pod) or not pod.finished:
+    if _deleted_first(pod) or not (pod.finished or pod.ended):
         return Outcome(SucceededReason.POD_DELETED, "The pod was deleted before it had finished.", None)
     if decisive and decisive.reason == "OOMKilled":
         return Outcome(
@@ -70,24 +86,39 @@ def outcome_of(pod: Pod) -> Outcome:
     return Outcome(SucceededReason.CONTAINER_FAILED, _sentence("The pod failed", said), None)
 
 
-def trouble_of(pod: Pod, said_before: str | None = None) -> str | None:
-    """What keeps a pod from starting or running, in one sentence; None if nothing does.
+def trouble_of(pod: Pod, before: PodTrouble | None = None) -> PodTrouble | None:
+    """What keeps a pod from starting or running; None if nothing does.
 
-    A kubelet tells of an image in turns that the pull failed and that it waits for the next try: while the trouble is
-    the same, what was `said_before` is said again.
+    A kubelet tells of an image in turns that the pull failed and that it waits for the next try, and a scheduler counts
+    its nodes each time: while the trouble is the same, the words of `before` stay.
     """
+    trouble = _node_trouble(pod) or _container_trouble(pod)
+    return before if trouble is not None and before is not None and before.kind == trouble.kind else trouble
+
+
+def _node_trouble(pod: Pod) -> PodTrouble | None:
+    if pod.gates:
+        gates = ", ".join(f"`{gate}`" for gate in pod.gates)
+        return PodTrouble(f"gates {gates}", f"The pod waits until its scheduling gate {gates} is removed.")
+    if pod.unheard_since is not None:
+        since = format_time(pod.unheard_since)
+        return PodTrouble(f"node {since}", f"The pod's node has not been heard of since {since}.")
     scheduled = pod.condition("PodScheduled")
     if scheduled and scheduled.status == "False" and scheduled.reason == "Unschedulable":
-        return _sentence("No node can take the pod", scheduled.message)
+        words = re.sub(r"[0-9]+", "", scheduled.message)
+        return PodTrouble(f"scheduler {words}", _sentence("No node can take the pod", scheduled.message))
+    return None
+
+
+def _container_trouble(pod: Pod) -> PodTrouble | None:
     for container in pod.containers:
         if container.state != "waiting" or container.reason in _PATIENT:
             continue
         if container.reason not in _IMAGE:
-            return _sentence(f"{_called(container)} cannot start ({container.reason})", container.message)
+            start = f"{_called(container)} cannot start ({container.reason})"
+            return PodTrouble(f"{container.name} {container.reason}", _sentence(start, container.message))
         start = f"{_called(container)}: its image cannot be pulled"
-        if said_before and said_before.startswith(start):
-            return said_before
-        return _sentence(start, container.message or container.reason)
+        return PodTrouble(f"{container.name} image", _sentence(start, container.message or container.reason))
     return None
 
 
@@ -130,12 +161,22 @@ def _deleted_first(pod: Pod) -> bool:
     return not failed_early and not all(container.init or container in ended for container in pod.containers)
 
 
-def _decisive(pod: Pod) -> Container | None:
+def _succeeded(pod: Pod, success: Collection[int]) -> bool:
+    """Whether all containers have done their work; what a kubelet no longer tells of each, the pod's phase does."""
+    mains = [container for container in pod.containers if not container.init]
+    if not all(container.state == "terminated" for container in mains):
+        return pod.phase == "Succeeded"
+    return bool(mains) and all(container.exit_code in success for container in mains)
+
+
+def _decisive(pod: Pod, success: Collection[int]) -> Container | None:
     """The first container that failed: an init container before the others; a sidecar decides nothing."""
     failed = [
         container
         for container in pod.containers
-        if container.state == "terminated" and not container.sidecar and container.exit_code != 0
+        if container.state == "terminated"
+        and not container.sidecar
+        and container.exit_code not in (success if not container.init else (0,))
     ]
     inits = [container for container in failed if container.init]
     if inits:

@@ -1,7 +1,7 @@
 """What the operator needs to know of a pod, as plain data: a tenth of the size of the object it is read from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +27,8 @@ class Container:
     finished_at: datetime | None
     hindrances: Mapping[Delivery, str]
     """What keeps its SDKs from using the run's credentials, by the pod's spec, for each delivery that is hindered."""
+    restarts: bool
+    """Whether it has a restart policy of its own."""
     masked: bool
     """Whether the helper that masks logs stands in front of its command, by the pod's spec."""
 
@@ -49,6 +51,7 @@ class PodCondition:
     status: str
     reason: str
     message: str
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,32 @@ class Pod:
     containers: tuple[Container, ...]
     is_renewed: bool
     """Whether its delivery renews credentials: it may hold newer ones than those that it was made with."""
+    gates: tuple[str, ...] = ()
+    """The scheduling gates that it waits for."""
     gone: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether all containers but init containers have ended, and none of them starts again by itself."""
+        mains = [one for one in self.containers if not one.init]
+        return bool(mains) and all(one.state == "terminated" and not one.restarts for one in mains)
+
+    @property
+    def unscheduled(self) -> bool:
+        """Whether no node has it, and the scheduler has said so."""
+        scheduled = self.condition("PodScheduled")
+        return scheduled is not None and scheduled.status == "False"
+
+    @property
+    def unheard_since(self) -> datetime | None:
+        """Since when its node is silent: the node controller then says that it is not ready while its containers are.
+
+        A readiness gate gives its own reason.
+        """
+        ready, containers = self.condition("Ready"), self.condition("ContainersReady")
+        if ready is None or containers is None or self.finished or ready.reason == "ReadinessGatesNotReady":
+            return None
+        return ready.since if (ready.status, containers.status) == ("False", "True") else None
 
     @property
     def finished(self) -> bool:
@@ -97,6 +125,12 @@ class Pod:
         return not self.finished and any(
             not container.started for container in self.containers if container.name in names
         )
+
+
+def template_part(pod: Pod, names: Sequence[str]) -> Pod:
+    """A pod with the containers of its template only: what a webhook puts beside them decides nothing."""
+    own = tuple(one for one in pod.containers if one.name in names or one.brings_helper)
+    return replace(pod, containers=own) if names else pod
 
 
 def unmasked(pod: Pod, names: Sequence[str]) -> tuple[str, ...]:
@@ -131,6 +165,7 @@ def parse_pod(body: Mapping[str, Any]) -> Pod:
         role_arn=_role_arn(annotations.get(ANNOTATION_ROLE_ARN)),
         conditions=tuple(_condition(condition) for condition in status.get("conditions") or ()),
         containers=_containers(spec, status, metadata["name"]),
+        gates=tuple(str(gate.get("name") or "") for gate in spec.get("schedulingGates") or ()),
         is_renewed=any(one.is_renewed and one.is_in(spec, metadata["name"]) for one in DELIVERIES.values()),
     )
 
@@ -152,7 +187,9 @@ def _containers(spec: Mapping[str, Any], status: Mapping[str, Any], secret_name:
                 if (hindrance := one.hindrance(container, spec, secret_name)) is not None
             }
             masked = masking.starts_helper(container)
-            found.append(_container(name, init, sidecar, said.get(name) or {}, hindrances, masked))
+            restarts = bool(container.get("restartPolicy") or container.get("restartPolicyRules"))
+            one = _container(name, init, sidecar, said.get(name) or {}, hindrances, masked)
+            found.append(replace(one, restarts=restarts))
     return tuple(found)
 
 
@@ -173,6 +210,7 @@ def _container(
         started_at=_time(details.get("startedAt")),
         finished_at=_time(details.get("finishedAt")),
         hindrances=hindrances,
+        restarts=False,
         masked=masked,
     )
 
@@ -183,6 +221,7 @@ def _condition(body: Mapping[str, Any]) -> PodCondition:
         status=body.get("status") or "",
         reason=body.get("reason") or "",
         message=body.get("message") or "",
+        since=_time(body.get("lastTransitionTime")),
     )
 
 
