@@ -121,7 +121,7 @@ def scene(_stage: Stage, api: ApiProxy) -> Scene:
     # What ended just before a deletion may have ended by it.
     sleep(CLOCK_SKEW.total_seconds() + 1)
     for what in ("pod made and gone", "collected"):
-        assert objects.get("Run", spaces[what], "it")["status"]["phase"] == "Queued"
+        assert (objects.get("Run", spaces[what], "it") or {})["status"]["phase"] == "Queued"
         objects.delete("Pod", spaces[what], child_name(scene.identifiers[what]), gracePeriodSeconds=0)
     objects.delete("Pod", spaces["pod deleted"], child_name(scene.identifiers["pod deleted"]), gracePeriodSeconds=0)
     objects.delete("Run", spaces["orphaned"], "it", propagationPolicy="Orphan")

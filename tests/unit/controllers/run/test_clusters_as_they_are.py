@@ -16,6 +16,13 @@ def names(decision: Any) -> list[str]:
     return [type(action).__name__ for action in decision.actions]
 
 
+def written(decision: Any) -> Any:
+    """The status that is written, and nothing else done."""
+    [action] = decision.actions
+    assert isinstance(action, WriteStatus)
+    return action.status
+
+
 def had(kit: Any, **changes: Any) -> Progress:
     known = Progress(SecretState.PRESENT, issued_at=kit.at(1), expires_at=kit.at(3600), access_key_id="ASIA")
     return replace(known, **changes)
@@ -24,9 +31,7 @@ def had(kit: Any, **changes: Any) -> Progress:
 def ended(kit: Any, **known: Any) -> Any:
     """The status that is written once the Secret is gone."""
     gone = had(kit, secret=SecretState.GONE, deleted_at=kit.at(61))
-    [action] = decide(kit.seen(62, memory=gone, **known)).actions
-    assert isinstance(action, WriteStatus)
-    return action.status
+    return written(decide(kit.seen(62, memory=gone, **known)))
 
 
 class TestSidecars:
@@ -92,8 +97,7 @@ class TestGates:
         pod = unscheduled(kit, "SchedulingGated", "gated", GATED)
         assert names(decide(kit.seen(5, pod=pod, memory=had(kit)))) == ["DeleteSecret"]
         gone = had(kit, secret=SecretState.GONE, deleted_at=kit.at(5))
-        [action] = decide(kit.seen(5, pod=pod, memory=gone)).actions
-        assert "kueue.x-k8s.io/admission" in action.status.message
+        assert "kueue.x-k8s.io/admission" in written(decide(kit.seen(5, pod=pod, memory=gone))).message
 
     def test_no_session_is_renewed_and_no_deadline_of_starting_ends_it(self, kit: Any) -> None:
         pod = unscheduled(kit, "SchedulingGated", "gated", GATED)
@@ -137,18 +141,15 @@ class TestLostNodes:
         pod = kit.pod({"phase": "Running", "conditions": conditions, "containerStatuses": said})
         run = kit.run(delivery="File")
         pod = replace(pod, containers=tuple(replace(one, hindrances={}) for one in pod.containers))
-        seen = kit.seen(1802, run=run, pod=pod, memory=had(kit))
-        [action] = decide(seen).actions
-        assert isinstance(action, WriteStatus)
-        assert f"has not been heard of since {kit.time(100)}" in action.status.message
+        status = written(decide(kit.seen(1802, run=run, pod=pod, memory=had(kit))))
+        assert f"has not been heard of since {kit.time(100)}" in status.message
 
 
 class TestWordsThatDance:
     def test_the_schedulers_numbers_cost_no_write(self, kit: Any) -> None:
         first = unscheduled(kit, "Unschedulable", "0/51 nodes are available: 51 Insufficient cpu.")
         decision = decide(kit.seen(9, pod=first, memory=had(kit)))
-        [action] = decision.actions
-        run = kit.run(status=action.status.model_dump(by_alias=True, exclude_none=True, mode="json"))
+        run = kit.run(status=written(decision).model_dump(by_alias=True, exclude_none=True, mode="json"))
         second = unscheduled(kit, "Unschedulable", "0/52 nodes are available: 52 Insufficient cpu.")
         assert decide(kit.seen(60, run=run, pod=second, memory=decision.progress)).actions == ()
         other = unscheduled(kit, "Unschedulable", "0/52 nodes are available: 52 node(s) had taints.")

@@ -353,7 +353,9 @@ def test_why_the_helper_did_not_come_is_the_runs_message(kit: Any) -> None:
     wrong = "no match for platform in manifest: not found"
     pulling = init_said(kit, "Pending", waiting={"reason": "ErrImagePull", "message": wrong})
     start = "Container `aws-run-mask` (the helper that masks logs)"
-    assert trouble_of(pulling).message == f"{start}: its image cannot be pulled: {wrong}"
+    trouble = trouble_of(pulling)
+    assert trouble is not None
+    assert trouble.message == f"{start}: its image cannot be pulled: {wrong}"
     full = kit.terminated(1, message="spacelift-aws-mask: no space left on device\n")
     ended = outcome_of(init_said(kit, "Failed", terminated=full))
     assert ended.message == f"{start} ended with exit code 1: spacelift-aws-mask: no space left on device"

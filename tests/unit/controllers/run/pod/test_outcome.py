@@ -141,7 +141,9 @@ def test_an_image_that_is_tried_again_and_again_is_told_of_once(kit: Any) -> Non
 
 def test_a_long_message_is_shortened(kit: Any) -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no " * 1000}
-    assert len(trouble_of(kit.pod({"conditions": [condition]})).message) < 500
+    trouble = trouble_of(kit.pod({"conditions": [condition]}))
+    assert trouble is not None
+    assert len(trouble.message) < 500
 
 
 def test_times_are_those_of_the_containers(kit: Any) -> None:
