@@ -14,7 +14,8 @@ from sandbox.stage import Stage
 RUNS = 100
 WRITES = {"secrets": 2.2, "pods": 1.2, "runs": 1.1, "runs/status": 4.2}
 """At most so many a Run. A Secret and a pod are created, the Secret is deleted; a status marks that the pod may exist,
-tells that it runs, how it ended, and where its start takes long that it prepares; an ended Run is marked. The rest is for conflicts."""
+tells that it runs, how it ended, and where its start takes long that it prepares; an ended Run is marked. The rest is
+for conflicts."""
 CPU = 0.060
 """Seconds at most. Beside others the same work takes two to three times as long as alone on a machine."""
 WRITING = ("create", "update", "patch", "delete")
