@@ -9,7 +9,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _seconds(value: object) -> object:
-    return timedelta(seconds=float(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    seconds = float(value)
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"write a number of seconds above 0 and up to {_LONGEST}, a year")
+    return timedelta(seconds=seconds)
+
+
+_LONGEST = 365 * 24 * 3600
 
 
 Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
@@ -17,6 +25,11 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))
 
 
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+Principal = Annotated[
+    str, StringConstraints(pattern=r"^(\d{12}|arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[!-~]+))$")
+]
+"""What a trust policy may name: the ARN of a role, a user or an account's root, or an account's number."""
 
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 """A DNS label: a pool's or a namespace's name."""
@@ -36,7 +49,7 @@ class Settings(BaseSettings):
     """Name of this installation, the first part of every external ID. By default the UID of the namespace
     `kube-system`, which dies with the cluster, and every role's trust with it: set it."""
 
-    principal: str | None = None
+    principal: Principal | None = None
     """ARN that roles must trust, where the operator cannot find out its own: a role with a path under EKS Pod
     Identity, or a whole account."""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from spacelift_aws import __main__ as program
 from spacelift_aws import settings
@@ -137,3 +138,33 @@ def test_a_certificate_for_metrics_needs_a_port_of_its_own(
     for name in ("tls.crt", "tls.key"):
         (tmp_path / name).touch()
     assert Settings().metrics_certificate == tmp_path
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-1", "0", "1e12"])
+def test_a_duration_that_is_none_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SPACELIFT_AWS_STS_TIMEOUT", value)
+    with pytest.raises(ValidationError, match="sts_timeout"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("principal", "fits"),
+    [
+        ("arn:aws:iam::111122223333:role/path/op", True),
+        ("arn:aws-cn:iam::111122223333:user/op", True),
+        ("arn:aws:iam::111122223333:root", True),
+        ("111122223333", True),
+        ("arn:aws:iam::111122223333:roles/op", False),
+        ("arn:aws:sts::111122223333:assumed-role/op/x", False),
+        ("op", False),
+    ],
+)
+def test_a_mistyped_principal_does_not_reach_a_trust_policy(
+    monkeypatch: pytest.MonkeyPatch, principal: str, fits: bool
+) -> None:
+    monkeypatch.setenv("SPACELIFT_AWS_PRINCIPAL", principal)
+    if fits:
+        assert Settings().principal == principal
+        return
+    with pytest.raises(ValidationError, match="principal"):
+        Settings()

@@ -342,6 +342,10 @@ class Probe(Model):
 Probes = Annotated[tuple[Probe, ...], map_by("name", 8)]
 
 
+MOST_POOLS = 128
+"""Entries of `status.workers`."""
+
+
 class WorkerVerdict(Model):
     """What one worker pool found when it assumed the role under its own identity."""
 
@@ -385,7 +389,7 @@ class AwsIntegrationStatus(Status):
     """Opens the AWS console's form for a new role with everything filled in. Absent where the form cannot do it."""
     probes: Probes = ()
     """What STS answered when the role's trust was last verified."""
-    workers: Annotated[tuple[WorkerVerdict, ...], map_by("pool", 128)] = ()
+    workers: Annotated[tuple[WorkerVerdict, ...], map_by("pool", MOST_POOLS)] = ()
     """The verdict of each worker pool, with `generateCredentialsInWorker`."""
     last_verified_time: Time | None = None
     """When the trust was last verified with an answer from STS."""

@@ -191,6 +191,14 @@ def _why_unreachable(error: BaseException) -> str:
     return _ON_THE_WAY
 
 
+def of_own_identity(error: StsError) -> StsError:
+    """The same of a call by which the operator obtains its own credentials: nothing was learnt about any role."""
+    if error.kind is Failure.NO_IDENTITY:
+        return error
+    message = f"the operator's own AWS credentials could not be obtained: {error.message}"
+    return StsError(Failure.NO_IDENTITY, error.code, message, error.request_id)
+
+
 def _answer_of(error: boto.ClientError) -> _Answer:
     response: dict[str, Any] = error.response
     details = response.get("Error") or {}

@@ -18,7 +18,7 @@ import boto3.session
 from botocore.config import Config
 
 from spacelift_aws import metrics
-from spacelift_aws.aws.errors import UNKNOWN_KEY, Failure, StsError, classify
+from spacelift_aws.aws.errors import UNKNOWN_KEY, Failure, StsError, classify, of_own_identity
 from spacelift_aws.aws.fair_queue import FairQueue, QueueLimits, TokenBucket, Turn
 
 T = TypeVar("T")
@@ -270,7 +270,7 @@ class Sts:
         `counted_as`: operation and purpose, as the metrics have them.
         """
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._executor, _classified, function, counted_as)
+            future = asyncio.get_running_loop().run_in_executor(self._executor, self._classified, function, counted_as)
         except BaseException:
             if turn is not None:
                 turn.release()
@@ -279,26 +279,32 @@ class Sts:
             future.add_done_callback(lambda _: turn.release())
         return await asyncio.shield(_watched(future))
 
+    def _classified(self, function: Callable[[], T], counted_as: tuple[str, str]) -> T:
+        """Call boto3 and turn what it raises into an StsError that is chained to nothing.
+
+        The operator's own credentials are resolved first: a profile that assumes a role to obtain them is denied in the
+        same words as the role that is asked for.
+        """
+        began, code, own = time.monotonic(), "OK", True
+        try:
+            if (credentials := self._session.get_credentials()) is not None:
+                credentials.get_frozen_credentials()
+            own = False
+            return function()
+        except Exception as error:
+            failure = of_own_identity(classify(error)) if own else classify(error)
+            code = failure.code
+        finally:
+            metrics.STS_CALLS.labels(*counted_as, code).inc()
+            metrics.STS_SECONDS.labels(*counted_as).observe(time.monotonic() - began)
+        # Outside of the handler there is no context: boto's exception, its frames and what they hold are let go.
+        raise failure
+
 
 def _watched(future: "asyncio.Future[T]") -> "asyncio.Future[T]":
     """Mark a failure as seen: a future that nobody awaits any more would have asyncio log it."""
     future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
     return future
-
-
-def _classified(function: Callable[[], T], counted_as: tuple[str, str]) -> T:
-    """Call boto3 and turn what it raises into an StsError that is chained to nothing."""
-    began, code = time.monotonic(), "OK"
-    try:
-        return function()
-    except Exception as error:
-        failure = classify(error)
-        code = failure.code
-    finally:
-        metrics.STS_CALLS.labels(*counted_as, code).inc()
-        metrics.STS_SECONDS.labels(*counted_as).observe(time.monotonic() - began)
-    # Outside of the handler there is no context: boto's exception, its frames and what they hold are let go.
-    raise failure
 
 
 def _session_of(answer: dict[str, Any]) -> Session:

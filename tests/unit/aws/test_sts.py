@@ -49,6 +49,11 @@ class FakeSession:
         self.made: list[tuple[str, str]] = []
         self.threads: set[int] = set()
 
+    credentials: Any = None
+
+    def get_credentials(self) -> Any:
+        return self.credentials
+
     def client(self, service: str, region_name: str, config: Any) -> FakeClient:
         self.made.append((service, region_name))
         self.threads.add(threading.get_ident())
@@ -239,6 +244,25 @@ async def test_an_unknown_key_is_checked_at_home(home: Callable[..., Any], regio
         await sts.probe(AssumeRoleRequest(ROLE, "x-1", None, 900, region), "team")
     sts.close()
     assert caught.value.kind is kind
+
+
+async def test_a_denied_chain_of_our_own_profile_says_nothing_about_the_role() -> None:
+    """botocore obtains the operator's credentials by an AssumeRole of its own, with the same code and words."""
+
+    class Chained:
+        def get_frozen_credentials(self) -> Any:
+            failing("AccessDenied", "User: x is not authorized to perform: sts:AssumeRole on resource: own")()
+
+    session: Any = FakeSession({("sts", "eu-west-1"): FakeClient(session_answer)})
+    session.credentials = Chained()
+    sts = Sts(session=session)
+    for call in (sts.assume_role(REQUEST, "team"), sts.caller()):
+        with pytest.raises(StsError) as caught:
+            await call
+        assert caught.value.kind is Failure.NO_IDENTITY
+        assert "own AWS credentials could not be obtained" in caught.value.message
+        assert caught.value.__context__ is None
+    sts.close()
 
 
 async def test_a_call_given_up_keeps_its_turn_until_it_ends() -> None:

@@ -1,8 +1,9 @@
 """A worker pool's entry in the status of an AwsIntegration. Pure."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatus, WorkerVerdict
+from spacelift_aws.api.awsintegration import MOST_POOLS, AwsIntegration, AwsIntegrationStatus, WorkerVerdict
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws import policies
 from spacelift_aws.controllers.awsintegration import messages
@@ -11,13 +12,18 @@ from spacelift_aws.controllers.awsintegration.probes.plan import ProbePlan, exte
 from spacelift_aws.controllers.awsintegration.status import StatusInput, asked_verdict, shown_probe
 from spacelift_aws.controllers.awsintegration.verdict import Verdict
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
 _NO_VERDICTS = (Reason.ROLE_NOT_SET, Reason.NO_IDENTITY, Reason.RETRYING, Reason.NOT_VERIFIED_YET)
 
 
 def desired_status(given: StatusInput, pool: str) -> AwsIntegrationStatus:
     """The status with this pool's entry as it should be; everything else in it is others' and stays."""
     status = given.integration.status
-    others = tuple(entry for entry in status.workers if entry.pool != pool)
+    others = [entry for entry in status.workers if entry.pool != pool]
+    # Pools that are gone leave their entries behind: those that verified last keep theirs.
+    others.sort(key=lambda entry: entry.last_verified_time or _NEVER, reverse=True)
+    del others[MOST_POOLS - 1 :]
     return status.model_copy(update={"workers": tuple(sorted((*others, _entry(given, pool)), key=lambda e: e.pool))})
 
 

@@ -11,6 +11,7 @@ from spacelift_aws.api.awsintegration import AwsIntegration, AwsIntegrationStatu
 from spacelift_aws.api.patch import status_patch, wire
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
+from spacelift_aws.controllers.awsintegration import pool
 from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, record_round
 from spacelift_aws.controllers.awsintegration.probes.answers import ProbeRound
 from spacelift_aws.controllers.awsintegration.probes.ask import Prober
@@ -300,3 +301,18 @@ async def test_a_spelling_that_is_let_in_shows_its_place_and_form(kit: Any) -> N
     assert condition(status, "TrustVerified")["reason"] == "OtherExternalIdAccepted"
     (spelling,) = [probe for probe in status["probes"] if probe["name"] == "Spelling"]
     assert (spelling["result"], spelling["position"], spelling["form"]) == ("Allowed", 8, "Run")
+
+
+def test_entries_of_pools_that_are_gone_make_room(kit: Any) -> None:
+    """The list holds 128: those that verified last keep their place."""
+    integration = kit.integration(generateCredentialsInWorker=True)
+    entries = [
+        {"pool": f"pool-{number}", "lastVerifiedTime": f"2026-01-01T00:{number % 60:02}:{number // 60:02}Z"}
+        for number in range(128)
+    ]
+    full = with_status(integration, {"workers": entries})
+    workers = pool.desired_status(known(kit, full), "build").workers
+    assert len(workers) == 128
+    names = {entry.pool for entry in workers}
+    assert "build" in names
+    assert {f"pool-{number}" for number in range(128)} - names == {"pool-0"}
