@@ -27,19 +27,18 @@ func run(command []string, secrets *secrets) (code int, err error) {
 	if err != nil {
 		return codeOf(err), err
 	}
-	signals := catch()
+	signals, children := catch(), watchChildren()
 	adoptOrphans()
 	streams, process, err := start(path, command)
 	if err != nil {
 		return codeOf(err), explain(path, err)
 	}
-	go pass(signals, process)
 	go secrets.watch()
 	var ends sync.WaitGroup
 	for _, s := range streams {
 		ends.Go(func() { s.forward(secrets) })
 	}
-	code = wait(process.Pid)
+	code = newSupervisor(process.Pid).run(signals, children)
 	for _, s := range streams {
 		s.drain()
 	}
@@ -135,32 +134,8 @@ func catch() <-chan os.Signal {
 	return signals
 }
 
-// pass passes signals on to the command alone, as the runtime would have sent them.
-func pass(signals <-chan os.Signal, process *os.Process) {
-	for received := range signals {
-		_ = process.Signal(received) // it may have ended
-	}
-}
-
 // adoptOrphans makes us the parent of what the command leaves behind, also where we are not the first process.
 func adoptOrphans() {
 	const setChildSubreaper = 36 // PR_SET_CHILD_SUBREAPER
 	syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0)
-}
-
-// wait waits for the command's end, and takes note of every other one, so that no zombie stays.
-func wait(command int) (code int) {
-	for {
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, 0, nil)
-		switch {
-		case err == syscall.EINTR, err == nil && pid != command:
-			continue
-		case err != nil:
-			return notExecutable // no such child: it never was
-		case status.Signaled():
-			return killedBy + int(status.Signal())
-		}
-		return status.ExitStatus()
-	}
 }

@@ -217,18 +217,6 @@ func TestWhatTheCommandLeavesBehindIsReaped(t *testing.T) {
 	}
 }
 
-func TestTheFirstProcessOfAContainer(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("a PID namespace needs root")
-	}
-	command := shell(t, leavesAnOrphan+`; echo "my parent is $PPID"; kill -TERM 1; while :; do sleep 0.01; done`)
-	command.Dir = t.TempDir()
-	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
-	if got := finish(t, command); got.out != "reaped\nmy parent is 1\n" || got.code != 128+15 {
-		t.Errorf("%+v", got)
-	}
-}
-
 func TestAProcessLeftBehindIsNotWaitedFor(t *testing.T) {
 	// It holds both pipes, and goes on writing.
 	got := make(chan result)
