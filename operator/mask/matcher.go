@@ -32,17 +32,30 @@ func (m *matcher) add(p pattern) {
 		for _, form := range p.forms(i) {
 			for next := range p.beginnings(i + 1) {
 				text := append([]byte(form), next)
-				for at := range len(form) {
-					m.covers[pair(text, at)] = true
-				}
+				m.cover(text)
 				if i == 0 {
 					m.begins[pair(text, 0)] = true
 				}
 			}
 		}
 	}
+	for i := unbroken; i <= min(stride, len(p.text)-1); i++ {
+		for _, form := range p.forms(i - 1) {
+			for _, fold := range folds {
+				for next := range p.beginnings(i) {
+					m.cover([]byte(form[len(form)-1:] + fold + string([]byte{next})))
+				}
+			}
+		}
+	}
 	if len(p.text) < stride {
 		m.striding = false
+	}
+}
+
+func (m *matcher) cover(text []byte) {
+	for at := range len(text) - 1 {
+		m.covers[pair(text, at)] = true
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -59,4 +60,56 @@ func base64Text(size int) []byte {
 		text[i] = alphabet[random.IntN(64)]
 	}
 	return text
+}
+
+// Whatever stands before a value in something that is in base64, and however that is broken into lines.
+func TestAValueInsideOfBase64(t *testing.T) {
+	for before := range 7 {
+		for after := range 4 {
+			text := []byte("user:pw:"[:before] + sessionToken + "\ntail"[:after])
+			for _, alphabet := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding} {
+				for _, width := range []int{1 << 20, 76, 64, 60} {
+					form := broken(alphabet.EncodeToString(text), width, "\n")
+					got := maskWhole([]string{secretKey, sessionToken}, "Authorization: Basic "+form+"\n")
+					left := strings.NewReplacer("Authorization: Basic ", "", "*****", "", "\n", "").Replace(got)
+					if most := (before+after)*4/3 + 4 + 2 + 3; len(left) > most || !strings.Contains(got, "*****") {
+						t.Errorf("%d before, %d after, lines of %d: %q", before, after, width, got)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestAFoldedValueWhereverItIsFolded(t *testing.T) {
+	for at := 1; at < len(secretKey); at++ {
+		for _, lineBreak := range []string{"\n", "\r\n  ", "=\r\n", "\\\n    ", `\n`, `\\r\\n`, "%0A"} {
+			got := maskWhole([]string{secretKey}, "key: "+secretKey[:at]+lineBreak+secretKey[at:]+"\nnext")
+			left := strings.TrimSuffix(strings.TrimPrefix(got, "key: "), "\nnext")
+			if visible := strings.ReplaceAll(left, "*****", ""); !strings.Contains(left, "*****") || len(visible) > len(lineBreak)+3 {
+				t.Errorf("folded after %d by %q: %q", at, lineBreak, got)
+			}
+		}
+	}
+}
+
+func TestALineThatEndsLikeTheBeginningOfAValueIsNotHeldBack(t *testing.T) {
+	for known := 1; known < unbroken; known++ {
+		text := "done " + secretKey[:known] + "\n"
+		if _, rest := newMatcher([]string{secretKey}).mask(nil, []byte(text), false); len(rest) != 0 {
+			t.Errorf("%q waits", rest)
+		}
+	}
+}
+
+func TestValuesThatHoldEscapes(t *testing.T) {
+	const value = `p&ss%w0rd\of"mine"<1>`
+	for _, form := range []string{
+		value, `p&ss%w0rd\\of\"mine\"<1>`, `p\u0026ss%w0rd\\of\"mine\"\u003c1\u003e`, "p%26ss%25w0rd%5Cof%22mine%22%3C1%3E",
+		`p&amp;ss%w0rd\of&#34;mine&#34;&lt;1&gt;`,
+	} {
+		if got := maskWhole([]string{value}, "it is "+form+" here"); got != "it is ***** here" {
+			t.Errorf("%q: %q", form, got)
+		}
+	}
 }

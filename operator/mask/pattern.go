@@ -4,27 +4,100 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
+	"encoding/hex"
+	"encoding/json"
+	"html"
 	"math/bits"
+	"net/url"
+	"slices"
+	"strings"
 )
 
-// A pattern is a value that must not be printed, either as it is or in base64.
+const (
+	// shortest is how long what is looked for must be, in characters, where it is not the value itself.
+	shortest = 8
+
+	// unbroken is how many characters stand on a line before a value may be folded. A line that ends with fewer of a
+	// value's characters is passed on at once.
+	unbroken = 4
+)
+
+// A pattern is one way in which a value that must not be printed is written.
 type pattern struct {
 	text []byte
-	// base64 allows the other alphabet's `-` and `_`, and lines as long as programs break them.
-	base64 bool
-	// padding is how many `=` may follow.
-	padding int
+	// tail may follow, as far as it goes: the padding, and base64's last character, which depends on what comes next.
+	tail []byte
+	code code
 }
 
-// patternsOf returns all that is looked for because of one value.
+// A code says which other characters may stand for those of a pattern.
+type code int
+
+const (
+	plain       code = iota
+	inBase64         // the other alphabet's `-` and `_`
+	hexadecimal      // digits in the other case
+)
+
+// patternsOf returns all that is looked for because of one value, which has no line break.
 func patternsOf(value string) []pattern {
-	encoded := base64.StdEncoding.EncodeToString([]byte(value))
-	text := bytes.TrimRight([]byte(encoded), "=")
-	return []pattern{
-		{text: []byte(value)},
-		{text: text, base64: true, padding: len(encoded) - len(text)},
+	var found []pattern
+	for _, text := range spelled(value) {
+		stripped := strings.TrimRight(text, "=")
+		if len(stripped) < shortest {
+			stripped = text
+		}
+		found = append(found, pattern{text: []byte(stripped), tail: []byte(text[len(stripped):])})
 	}
+	for before := range 3 {
+		if p := within64(value, before); before == 0 || len(p.text) >= shortest {
+			found = append(found, p)
+		}
+	}
+	if len(value)*2 >= shortest {
+		found = append(found, pattern{text: []byte(hex.EncodeToString([]byte(value))), code: hexadecimal})
+	}
+	// Folded after less than `unbroken` characters, the rest is found by itself.
+	for _, p := range slices.Clone(found) {
+		if len(p.text) >= shortest+unbroken-1 {
+			found = append(found, pattern{text: p.text[unbroken-1:], tail: p.tail, code: p.code})
+		}
+	}
+	return found
+}
+
+// spelled returns the value and, where it holds what begins an escape itself, how encoders write it.
+func spelled(value string) []string {
+	found := []string{value}
+	special := func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`\%&`, r) }
+	if strings.IndexFunc(value, special) < 0 {
+		return found
+	}
+	for _, other := range []string{
+		inJSON(value, false), inJSON(value, true), url.QueryEscape(value), url.PathEscape(value), html.EscapeString(value),
+	} {
+		if !slices.Contains(found, other) {
+			found = append(found, other)
+		}
+	}
+	return found
+}
+
+// inJSON returns a value as it stands between quotation marks, with or without `&`, `<` and `>` escaped for web pages.
+func inJSON(value string, forPages bool) string {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(forPages)
+	_ = encoder.Encode(value) // a string always can be
+	return strings.TrimSuffix(strings.TrimPrefix(text.String(), `"`), "\"\n")
+}
+
+// within64 returns what a value looks like in something that is in base64 and has so many bytes before it, modulo 3:
+// the characters that depend on the value alone.
+func within64(value string, before int) pattern {
+	encoded := base64.StdEncoding.EncodeToString(append(make([]byte, before), value...))
+	from, to := (8*before+5)/6, 8*(before+len(value))/6
+	return pattern{text: []byte(encoded[from:max(from, to)]), tail: []byte(encoded[max(from, to):]), code: inBase64}
 }
 
 // read reads the pattern from the beginning of data. It answers how many bytes it takes there, 0 if it is not there,
@@ -42,8 +115,8 @@ func (p *pattern) read(data []byte) (length int, open bool) {
 		}
 		i, at = i+1, at+n
 	}
-	for range p.padding {
-		n := readCharacter('=', data[at:])
+	for _, character := range p.tail {
+		n := p.readCharacter(character, data[at:])
 		if n <= 0 {
 			return at, n < 0
 		}
@@ -52,48 +125,49 @@ func (p *pattern) read(data []byte) (length int, open bool) {
 	return at, false
 }
 
-const tooShort = -1
-
-// readOtherwise reads the character i where it does not stand by itself: escaped, on the next line, or of the other
-// alphabet. It answers the number of bytes, 0 if it is not there, or tooShort.
+// readOtherwise reads the character i where it does not stand by itself: on the next line, or written otherwise. It
+// answers the number of bytes, 0 if it is not there, or tooShort.
 func (p *pattern) readOtherwise(i int, data []byte) int {
-	if !p.base64 {
-		return readCharacter(p.text[i], data)
-	}
-	lineBreak := 0
-	if endsLine(i) {
-		lineBreak = readLineBreak(data)
-		if lineBreak == tooShort {
+	fold := 0
+	if i >= unbroken && mayFollowFold(p.text[i]) {
+		fold = readFold(data)
+		if fold == tooShort {
 			return tooShort
 		}
 	}
-	n := readCharacter(p.text[i], data[lineBreak:])
-	if other := otherAlphabet(p.text[i]); n == 0 && other != 0 && data[lineBreak] == other {
-		n = 1
-	}
+	n := p.readCharacter(p.text[i], data[fold:])
 	if n <= 0 {
 		return n
 	}
-	return lineBreak + n
+	return fold + n
 }
 
-// forms returns all that the character i may be read as, but for line breaks.
+// readCharacter reads one character in any way that the pattern allows.
+func (p *pattern) readCharacter(character byte, data []byte) int {
+	if len(data) > 0 && data[0] == p.other(character) {
+		return 1
+	}
+	return readEscaped(character, data)
+}
+
+// other returns the character that may stand for this one, itself if there is none.
+func (p *pattern) other(character byte) byte {
+	switch {
+	case p.code == inBase64 && character == '+':
+		return '-'
+	case p.code == inBase64 && character == '/':
+		return '_'
+	case p.code == hexadecimal && 'a' <= character && character <= 'f':
+		return character - 'a' + 'A'
+	}
+	return character
+}
+
+// forms returns writings of the character i that have among them every pair of bytes of any.
 func (p *pattern) forms(i int) []string {
-	character := p.text[i]
-	found := []string{string(p.text[i : i+1])}
-	if other := otherAlphabet(character); p.base64 && other != 0 {
-		found = append(found, string(rune(other)))
-	}
-	if !escapable(character) {
-		return found
-	}
-	if escapedBySlash(character) {
-		found = append(found, "\\"+string(rune(character)))
-	}
-	for _, prefix := range []string{urlEscape, jsonEscape} {
-		for _, format := range []string{"%02x", "%02X"} {
-			found = append(found, prefix+fmt.Sprintf(format, character))
-		}
+	found := spellings(p.text[i])
+	if other := p.other(p.text[i]); other != p.text[i] {
+		found = append(found, string([]byte{other}))
 	}
 	return found
 }
@@ -126,105 +200,4 @@ func common(a, b []byte) int {
 		i++
 	}
 	return i
-}
-
-// endsLine tells whether base64 is broken before the character i: after 76 in MIME and by base64(1), after 64 in PEM
-// and by OpenSSL.
-func endsLine(i int) bool {
-	return i > 0 && (i%76 == 0 || i%64 == 0)
-}
-
-func readLineBreak(data []byte) int {
-	switch {
-	case len(data) == 0:
-		return tooShort
-	case data[0] == '\n':
-		return 1
-	case data[0] != '\r':
-		return 0
-	case len(data) == 1:
-		return tooShort
-	case data[1] == '\n':
-		return 2
-	}
-	return 0
-}
-
-func otherAlphabet(character byte) byte {
-	switch character {
-	case '+':
-		return '-'
-	case '/':
-		return '_'
-	}
-	return 0
-}
-
-// What stands before a character's two hexadecimal digits.
-const (
-	urlEscape  = "%"
-	jsonEscape = `\u00`
-)
-
-// escapedBySlash tells whether JSON may have a backslash in front of the character.
-func escapedBySlash(character byte) bool {
-	return character == '/' || character == '"'
-}
-
-// escapable tells whether encoders of URLs or JSON may write the character in another way. Letters and digits they
-// leave alone, and what begins an escape itself is in no value of AWS's.
-func escapable(character byte) bool {
-	switch {
-	case 'a' <= character && character <= 'z', 'A' <= character && character <= 'Z', '0' <= character && character <= '9':
-		return false
-	}
-	return character != '\\' && character != '%'
-}
-
-// readCharacter reads one character, plain (`/`), URL-escaped (`%2F`) or JSON-escaped (`\/`, `\u002f`). It answers the
-// number of bytes, 0 if it is not there, or tooShort.
-func readCharacter(character byte, data []byte) int {
-	if len(data) == 0 {
-		return tooShort
-	}
-	if data[0] == character {
-		return 1
-	}
-	if !escapable(character) {
-		return 0
-	}
-	switch data[0] {
-	case '%':
-		return readEscape(urlEscape, character, data)
-	case '\\':
-		if len(data) > 1 && data[1] == character && escapedBySlash(character) {
-			return 2
-		}
-		return readEscape(jsonEscape, character, data)
-	}
-	return 0
-}
-
-// readEscape reads prefix and the character's two hexadecimal digits, in either case.
-func readEscape(prefix string, character byte, data []byte) int {
-	const digits = "0123456789abcdef"
-	for i := range len(prefix) + 2 {
-		if i == len(data) {
-			return tooShort
-		}
-		switch {
-		case i < len(prefix) && data[i] != prefix[i],
-			i == len(prefix) && lower(data[i]) != digits[character>>4],
-			i == len(prefix)+1 && lower(data[i]) != digits[character&15]:
-			return 0
-		}
-	}
-	return len(prefix) + 2
-}
-
-func lower(digit byte) byte {
-	if 'A' <= digit && digit <= 'F' {
-		return digit + 'a' - 'A'
-	}
-	return digit
 }
