@@ -60,6 +60,7 @@ func start(path string, command []string) ([]*stream, *os.Process, error) {
 		streams = append(streams, &stream{from: from, to: to})
 		files = append(files, into)
 	}
+	streams[0].commands = &commands{}
 	process, err := os.StartProcess(path, command, &os.ProcAttr{
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setsid: true},

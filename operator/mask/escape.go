@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Encodings are written into one another: JSON in JSON doubles each backslash, a URL in a URL each percent sign.
@@ -63,6 +65,36 @@ func spellings(character byte) []string {
 		}
 	}
 	return found
+}
+
+// escaping are the bytes that escapes begin with.
+const escaping = `\%&`
+
+// escapes are the pairs of bytes in a character's escapes.
+var escapes = func() (all [256]func() []uint16) {
+	for character := range all {
+		all[character] = sync.OnceValue(func() []uint16 { return pairsOf(spellings(byte(character))) })
+	}
+	return all
+}()
+
+// foldPairs are those in line breaks; foldFirsts and foldLasts what these begin and end with.
+var foldPairs = sync.OnceValue(func() []uint16 { return pairsOf(folds) })
+
+const (
+	foldFirsts = "\n\r\\=%"
+	foldLasts  = "\n \tnaA"
+)
+
+func pairsOf(texts []string) []uint16 {
+	var found []uint16
+	for _, text := range texts {
+		for at := range len(text) - 1 {
+			found = append(found, uint16(text[at])<<8|uint16(text[at+1]))
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // digitsOf returns a character's two hexadecimal digits, in each case.

@@ -10,10 +10,12 @@ import (
 
 const usage = `usage:
   spacelift-aws-mask install DIR                       copy this program into DIR
-  spacelift-aws-mask [--files DIR] -- COMMAND [ARG]…   run COMMAND, its output masked
+  spacelift-aws-mask [--files DIR] [--mask NAME]… -- COMMAND [ARG]…
+                                                       run COMMAND, its output masked
 
-Values: AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_SECURITY_TOKEN of the environment, and those of
-DIR/credentials.json, now and whenever it is replaced.
+Values: AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_SECURITY_TOKEN of the environment, those of
+DIR/credentials.json, now and whenever it is replaced, those of the variables NAME, and what COMMAND itself names in
+lines ::add-mask::VALUE on stdout.
 `
 
 const wrongUsage = 2
@@ -30,7 +32,7 @@ func mainCode(arguments []string) int {
 		}
 		return 0
 	}
-	folder, command, err := parse(arguments)
+	folder, variables, command, err := parse(arguments)
 	if err != nil {
 		fmt.Fprint(os.Stderr, usage)
 		return wrongUsage
@@ -39,6 +41,11 @@ func mainCode(arguments []string) int {
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v; nothing was started, because nothing could be masked\n", programName, err)
 		return notExecutable
+	}
+	for _, name := range variables {
+		if value := os.Getenv(name); !secrets.addOthers(value) && value != "" {
+			fmt.Fprintf(os.Stderr, "%s: the value of %s is not masked: it has fewer than %d characters\n", programName, name, shortest)
+		}
 	}
 	code, err := run(command, secrets)
 	if err != nil {
@@ -60,12 +67,20 @@ func tellKubelet(sentence []byte) {
 	}
 }
 
-func parse(arguments []string) (folder string, command []string, err error) {
-	if len(arguments) > 1 && arguments[0] == "--files" {
-		folder, arguments = arguments[1], arguments[2:]
+func parse(arguments []string) (folder string, variables, command []string, err error) {
+	for len(arguments) > 1 && arguments[0] != "--" {
+		switch arguments[0] {
+		case "--files":
+			folder = arguments[1]
+		case "--mask":
+			variables = append(variables, arguments[1])
+		default:
+			return "", nil, nil, errors.New("unknown option")
+		}
+		arguments = arguments[2:]
 	}
-	if len(arguments) < 2 || arguments[0] != "--" {
-		return "", nil, errors.New("no command")
+	if len(arguments) < 2 {
+		return "", nil, nil, errors.New("no command")
 	}
-	return folder, arguments[1:], nil
+	return folder, variables, arguments[1:], nil
 }

@@ -1,17 +1,34 @@
 package main
 
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"strings"
+)
+
 const replacement = "*****"
 
-// stride is how far the search steps: a value covers the pair of bytes at one of so many places in a row, and most
-// pairs are in no value.
-const stride = 8
+// stride is how far the search steps: a value covers two pairs of bytes, one after the other, at one of so many places
+// in a row, and most pairs are in no value.
+const stride = 6
+
+// A beginning says how much is known of the patterns that begin with a pair of bytes.
+type beginning byte
+
+const (
+	none     beginning = iota
+	byStarts           // those whose first four bytes are in `starts`
+	any                // others too: escapes are of all lengths
+)
 
 // A matcher finds values in what a command prints. It is never changed, so that all streams may share it.
 type matcher struct {
-	patterns [256][]pattern // by each byte that they may begin with
-	begins   [1 << 16]bool  // whether a pattern may begin with these two bytes
-	covers   [1 << 16]bool  // whether these two may stand among a pattern's first, at one of `stride` places
-	striding bool           // no pattern is too short for it
+	patterns [256][]pattern     // by each byte that they may begin with
+	begins   [1 << 16]beginning // what may begin with these two bytes
+	starts   [1 << 16]bool      // by `hash`: whether a pattern may begin with these four, none of them escaped
+	covers   [1 << 16]bool      // whether these two may stand among a pattern's first, at one of `stride` places
+	striding bool               // no pattern is too short for it
 }
 
 func newMatcher(values []string) *matcher {
@@ -24,38 +41,88 @@ func newMatcher(values []string) *matcher {
 	return m
 }
 
+// with returns a matcher that finds one value more.
+func (m *matcher) with(value string) *matcher {
+	more := *m
+	for i := range more.patterns {
+		more.patterns[i] = slices.Clip(more.patterns[i]) // not shared with what is added to another
+	}
+	for _, p := range patternsOf(value) {
+		more.add(p)
+	}
+	return &more
+}
+
 func (m *matcher) add(p pattern) {
-	for first := range p.beginnings(0) {
+	for _, first := range p.firsts(0) {
 		m.patterns[first] = append(m.patterns[first], p)
 	}
-	for i := range min(stride, len(p.text)) {
-		for _, form := range p.forms(i) {
-			for next := range p.beginnings(i + 1) {
-				text := append([]byte(form), next)
-				m.cover(text)
-				if i == 0 {
-					m.begins[pair(text, 0)] = true
-				}
+	m.start(p)
+	for i := range min(stride+1, len(p.text)) {
+		for _, both := range escapes[p.text[i]]() {
+			m.covers[both] = true
+			if i == 0 && strings.IndexByte(escaping, byte(both>>8)) >= 0 {
+				m.begins[both] = any
 			}
 		}
-	}
-	for i := unbroken; i <= min(stride, len(p.text)-1); i++ {
-		for _, form := range p.forms(i - 1) {
-			for _, fold := range folds {
-				for next := range p.beginnings(i) {
-					m.cover([]byte(form[len(form)-1:] + fold + string([]byte{next})))
-				}
-			}
+		m.join(p.lasts(i), p.firsts(i+1))
+		if i+1 >= unbroken && i+1 < len(p.text) {
+			m.join(p.lasts(i), []byte(foldFirsts))
+			m.join([]byte(foldLasts), p.firsts(i+1))
 		}
 	}
-	if len(p.text) < stride {
+	if len(p.text) > unbroken {
+		for _, both := range foldPairs() {
+			m.covers[both] = true
+		}
+	}
+	if len(p.text) < stride+2 {
 		m.striding = false
 	}
 }
 
-func (m *matcher) cover(text []byte) {
-	for at := range len(text) - 1 {
-		m.covers[pair(text, at)] = true
+// start notes what the pattern begins with.
+func (m *matcher) start(p pattern) {
+	texts := [][]byte{nil}
+	for i := 0; i < unbroken && texts != nil; i++ {
+		if i >= len(p.text) || escapable(p.text[i]) {
+			texts = nil
+			break
+		}
+		var longer [][]byte
+		for _, text := range texts {
+			for _, next := range p.firsts(i) {
+				longer = append(longer, append(bytes.Clone(text), next))
+			}
+		}
+		texts = longer
+	}
+	for _, text := range texts {
+		m.starts[hash(text, 0)] = true
+	}
+	for _, first := range p.firsts(0) {
+		for _, second := range p.firsts(1) {
+			both := uint16(first)<<8 | uint16(second)
+			if texts == nil {
+				m.begins[both] = any
+			} else if m.begins[both] == none {
+				m.begins[both] = byStarts
+			}
+		}
+	}
+}
+
+// hash tells four bytes apart from most others.
+func hash(data []byte, at int) uint16 {
+	return uint16(binary.LittleEndian.Uint32(data[at:]) * 2654435761 >> 16)
+}
+
+// join notes that each of the first bytes may be followed by each of the others.
+func (m *matcher) join(lasts, firsts []byte) {
+	for _, last := range lasts {
+		for _, first := range firsts {
+			m.covers[uint16(last)<<8|uint16(first)] = true
+		}
 	}
 }
 
@@ -65,7 +132,7 @@ func (m *matcher) cover(text []byte) {
 func (m *matcher) mask(out, data []byte, end bool) (masked, rest []byte) {
 	kept := 0 // where what is not appended yet begins
 	for at := m.candidate(data, 0); at < len(data); {
-		length, open := m.longest(data[at:])
+		length, open := m.longest(data[kept:at], data[at:])
 		if open && !end {
 			return append(out, data[kept:at]...), data[at:]
 		}
@@ -84,20 +151,20 @@ func (m *matcher) mask(out, data []byte, end bool) (masked, rest []byte) {
 // candidate returns the first place from `from` on where a value may begin, len(data) if there is none.
 func (m *matcher) candidate(data []byte, from int) int {
 	at, last := from, len(data)-1
-	for m.striding && at+stride < len(data) {
-		// Whatever begins before at+stride covers the pair in front of it.
-		if m.covers[pair(data, at+stride-1)] {
-			for end := at + stride; at < end; at++ {
-				if m.begins[pair(data, at)] {
-					return at
-				}
-			}
+	for m.striding && at+stride+1 < len(data) {
+		// Whatever begins before at+stride covers the pair in front of it and the next one.
+		if !m.covers[pair(data, at+stride-1)] || !m.covers[pair(data, at+stride)] {
+			at += stride
 			continue
 		}
-		at += stride
+		for end := at + stride; at < end; at++ {
+			if m.mayBegin(data, at) {
+				return at
+			}
+		}
 	}
 	for ; at < last; at++ {
-		if m.begins[pair(data, at)] {
+		if m.mayBegin(data, at) {
 			return at
 		}
 	}
@@ -107,16 +174,26 @@ func (m *matcher) candidate(data []byte, from int) int {
 	return len(data)
 }
 
+// mayBegin tells whether a value may begin with what stands there, two bytes at least.
+func (m *matcher) mayBegin(data []byte, at int) bool {
+	known := m.begins[pair(data, at)]
+	return known != none && (known == any || at+unbroken > len(data) || m.starts[hash(data, at)])
+}
+
 func pair(data []byte, at int) int {
 	return int(data[at])<<8 | int(data[at+1])
 }
 
 // longest returns the length of the longest value at the beginning of data, 0 for none, and whether what follows may
-// make a longer one.
-func (m *matcher) longest(data []byte) (length int, open bool) {
+// make a longer one. Before it stands what was looked at already.
+func (m *matcher) longest(before, data []byte) (length int, open bool) {
 	patterns := m.patterns[data[0]]
 	for i := range patterns {
-		n, unfinished := patterns[i].read(data)
+		p := &patterns[i]
+		if len(p.head) > 0 && bytes.HasSuffix(before, p.head) {
+			continue // with its head it would have been found, and was not
+		}
+		n, unfinished := p.read(data)
 		length = max(length, n)
 		open = open || unfinished
 	}

@@ -24,6 +24,8 @@ const (
 
 // A pattern is one way in which a value that must not be printed is written.
 type pattern struct {
+	// head is what of the value stands before the text.
+	head []byte
 	text []byte
 	// tail may follow, as far as it goes: the padding, and base64's last character, which depends on what comes next.
 	tail []byte
@@ -60,7 +62,7 @@ func patternsOf(value string) []pattern {
 	// Folded after less than `unbroken` characters, the rest is found by itself.
 	for _, p := range slices.Clone(found) {
 		if len(p.text) >= shortest+unbroken-1 {
-			found = append(found, pattern{text: p.text[unbroken-1:], tail: p.tail, code: p.code})
+			found = append(found, pattern{head: p.text[:unbroken-1], text: p.text[unbroken-1:], tail: p.tail, code: p.code})
 		}
 	}
 	return found
@@ -163,29 +165,35 @@ func (p *pattern) other(character byte) byte {
 	return character
 }
 
-// forms returns writings of the character i that have among them every pair of bytes of any.
-func (p *pattern) forms(i int) []string {
-	found := spellings(p.text[i])
-	if other := p.other(p.text[i]); other != p.text[i] {
-		found = append(found, string([]byte{other}))
+// firsts returns the bytes that the character i may begin with: any, where the pattern has ended.
+func (p *pattern) firsts(i int) []byte {
+	if i == len(p.text) {
+		return anyByte
+	}
+	found := []byte{p.text[i], p.other(p.text[i])}
+	if escapable(p.text[i]) {
+		found = append(found, escaping...)
 	}
 	return found
 }
 
-// beginnings returns the bytes that the character i may begin with: any, where the pattern has ended.
-func (p *pattern) beginnings(i int) map[byte]bool {
-	found := map[byte]bool{}
-	if i == len(p.text) {
-		for any := range 256 {
-			found[byte(any)] = true
-		}
-		return found
-	}
-	for _, form := range p.forms(i) {
-		found[form[0]] = true
+// lasts returns the bytes that the character i may end with.
+func (p *pattern) lasts(i int) []byte {
+	found := []byte{p.text[i], p.other(p.text[i])}
+	if escapable(p.text[i]) {
+		digits := digitsOf(p.text[i])
+		found = append(found, ';', digits[0][1], digits[1][1])
 	}
 	return found
 }
+
+var anyByte = func() []byte {
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	return all
+}()
 
 // common returns how many bytes two texts have in common at their beginning.
 func common(a, b []byte) int {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +23,9 @@ const (
 	// mostValues bounds what is remembered of renewals: two values each, so that the oldest died hours ago.
 	mostValues = 128
 
+	// mostOthers bounds what a command may add; each value costs memory and time.
+	mostOthers = 1000
+
 	// lookEvery is how often the file is looked at while nothing is printed: a value that came and went in
 	// silence may still be printed.
 	lookEvery = 5 * time.Second
@@ -34,6 +38,7 @@ type secrets struct {
 	mutex   sync.Mutex
 	seen    fileIdentity
 	values  []string
+	others  []string // what the Run or the command itself wants masked; kept for good
 	current *matcher
 }
 
@@ -108,8 +113,28 @@ func (s *secrets) look() error {
 	}
 	s.add(credentials.SecretAccessKey)
 	s.add(credentials.SessionToken)
-	s.current, s.seen = newMatcher(s.values), identityOf(&now)
+	s.current, s.seen = newMatcher(slices.Concat(s.values, s.others)), identityOf(&now)
 	return nil
+}
+
+// addOthers adds a value that is not AWS's: as a whole if it is one line, otherwise each of its lines, because writers
+// indent them. It answers whether anything of it is masked: what is too short would be found where nobody meant it.
+func (s *secrets) addOthers(value string) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	masked := false
+	for line := range strings.Lines(value) {
+		line = strings.TrimSpace(line)
+		if len(line) < shortest || len(s.others) >= mostOthers {
+			continue
+		}
+		masked = true
+		if !slices.Contains(s.others, line) {
+			s.others = append(s.others, line)
+			s.current = s.current.with(line)
+		}
+	}
+	return masked
 }
 
 func (s *secrets) add(value string) {

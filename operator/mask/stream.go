@@ -14,6 +14,8 @@ const bufferSize = 128 << 10
 // A stream is one output of the command on its way to ours.
 type stream struct {
 	from, to *os.File
+	// commands is set where lines that add a value are meant: on stdout.
+	commands *commands
 
 	draining bool
 	left     int // bytes still to come while draining
@@ -27,6 +29,13 @@ func (s *stream) forward(secrets *secrets) {
 	buffer, out, held := make([]byte, bufferSize), make([]byte, 0, bufferSize), 0
 	for {
 		n, end := s.read(buffer[held:])
+		if s.commands != nil {
+			kept := s.commands.strip(buffer[held:held+n], end, func(value string) { secrets.addOthers(value) })
+			if n = len(kept); n > 0 && &kept[0] != &buffer[held] {
+				buffer = append(buffer[:held], kept...)
+				buffer = buffer[:cap(buffer)]
+			}
+		}
 		// Only now: what was read may have been printed because the file was replaced a moment ago.
 		masked, rest := secrets.matcher().mask(out[:0], buffer[:held+n], end)
 		if _, err := s.to.Write(masked); err != nil || end {

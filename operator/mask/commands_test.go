@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLinesThatAddAValueAreTakenOut compares with a regular expression on the whole text.
+func TestLinesThatAddAValueAreTakenOut(t *testing.T) {
+	command := regexp.MustCompile(`(?m)^::add-mask::(.*)(?:\n|\z)`)
+	parts := []string{"::add-mask::", "::add-mask::secret%0Aof%25two", "\n", "text", "::", ":", "::add-", " ", "\r\n", "::add-mask::\n"}
+	for seed := range uint64(3000) {
+		random := rand.New(rand.NewPCG(seed, 2))
+		var text strings.Builder
+		for range random.IntN(12) {
+			text.WriteString(parts[random.IntN(len(parts))])
+		}
+		var want, got []string
+		for _, found := range command.FindAllStringSubmatch(text.String(), -1) {
+			want = append(want, unescape(strings.TrimSuffix(found[1], "\r")))
+		}
+		c, rest, out := &commands{}, []byte(text.String()), ""
+		for end := false; !end; {
+			n := min(len(rest), 1+random.IntN(9))
+			end = n == len(rest)
+			out += string(c.strip(slices.Clone(rest[:n]), end, func(value string) { got = append(got, value) }))
+			rest = rest[n:]
+		}
+		if out != command.ReplaceAllString(text.String(), "") || !slices.Equal(got, want) {
+			t.Fatalf("seed %d: %q\ngot  %q %q\nwant %q %q", seed, text.String(), out, got, command.ReplaceAllString(text.String(), ""), want)
+		}
+	}
+}
+
+func TestACommandAddsValues(t *testing.T) {
+	got := finish(t, shell(t, `echo 'not yet: my-password'; sleep 0.1; echo '::add-mask::my-password'; echo '::add-mask::short'
+		echo '::add-mask::first line%0A  second line'; sleep 0.1; echo "my-password my%2Dpassword short"; echo '> second line' >&2
+		printf '::add-mask::last-words'`))
+	if got.out != "not yet: my-password\n***** ***** short\n" || got.err != "> *****\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestOnStderrSuchALineIsText(t *testing.T) {
+	if got := finish(t, shell(t, `echo '::add-mask::my-password' >&2`)); got.err != "::add-mask::my-password\n" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestVariablesThatTheRunNames(t *testing.T) {
+	command := helper(t, "--mask", "TF_VAR_password", "--mask", "PIN", "--mask", "MISSING", "--", "sh", "-c", `echo "$TF_VAR_password $PIN $AWS_SECRET_ACCESS_KEY"`)
+	command.Env = append(command.Env, "TF_VAR_password=hunter2-hunter2", "PIN=1234")
+	got := finish(t, command)
+	if got.out != "***** 1234 *****\n" || got.err != fmt.Sprintf("%s: the value of PIN is not masked: it has fewer than 8 characters\n", programName) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestWhatIsAddedIsNotForgottenAtARenewal(t *testing.T) {
+	files := &mounted{t: t, folder: t.TempDir()}
+	files.put("first/key", "first+token")
+	s := files.secrets()
+	s.addOthers("my-password")
+	files.put("second/key", "second+token")
+	if got := masked(s, "first/key second/key my-password"); got != "***** ***** *****" {
+		t.Error(got)
+	}
+}
