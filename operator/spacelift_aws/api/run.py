@@ -22,6 +22,14 @@ from spacelift_aws.api.schema.markers import (
     set_of,
 )
 
+VariableName = Annotated[
+    str,
+    length(1, 253),
+    Matches(
+        "^[A-Za-z_][A-Za-z0-9_.-]*$",
+        "write an environment variable's name: a letter or _ first, then letters, digits and _.- only",
+    ),
+]
 ProfileName = Annotated[
     str,
     length(1, 64),
@@ -182,6 +190,9 @@ class RunSpec(Model):
     mask_logs: MaskLogs = MaskLogs.AUTO
     """Whether secret key and session token are replaced by ***** in what the containers print. Auto: where it can be
     done, and condition LogsMasked tells. Required: a template where it cannot be done is refused. Never: not at all."""
+    mask_from: Annotated[tuple[VariableName, ...], set_of(1, 32)] | None = None
+    """Names of environment variables of the containers that are masked whose values are replaced too. Of a value with
+    several lines each line is; what has fewer than 8 characters is not."""
     profiles: Annotated[tuple[ProfileName, ...], set_of(1, 32)] | None = None
     """Names of AWS profiles under which the credentials are also found, for programs whose configuration names one
     (`profile = "prod"` in a Terraform provider or backend). Only with `delivery: File`."""

@@ -36,7 +36,6 @@ _SECURITY = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
     "runAsNonRoot": True,
-    "runAsUser": _USER,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 """What Pod Security's `restricted` asks for, whatever the template's own security context says."""
@@ -149,27 +148,33 @@ def add_to(pod: dict[str, Any], spec: RunSpec, masking: Masking, helper_image: s
     if not masking.containers:
         return
     # First, because any init container of the template may hold credentials too.
-    pod["initContainers"] = [_init_container(helper_image), *(pod.get("initContainers") or ())]
+    init_container = _init_container(helper_image, _mapping(pod.get("securityContext")))
+    pod["initContainers"] = [init_container, *(pod.get("initContainers") or ())]
     # Three times what the helper needs; what lies there counts as memory of the init container.
     volume = {"name": VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}}
     pod["volumes"] = [*(pod.get("volumes") or ()), volume]
     folder = DELIVERIES[spec.delivery].masked_files
-    files = ["--files", folder] if folder is not None else []
+    options = ["--files", folder] if folder is not None else []
+    for name in spec.mask_from or ():
+        options += ["--mask", name]
     for container in _containers(pod):
         if container["name"] in masking.containers:
             # `args` stay: the kubelet puts them behind `command`.
-            container["command"] = [HELPER, *files, "--", *container["command"]]
+            container["command"] = [HELPER, *options, "--", *container["command"]]
             mount = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
             container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
 
 
-def _init_container(image: str) -> dict[str, Any]:
+def _init_container(image: str, of_pod: Mapping[str, Any]) -> dict[str, Any]:
+    # The image's own user, or the pod's, so that a range of users that a namespace is given (OpenShift) is kept. Only
+    # where the pod's is root has the container, which must not be, one of its own.
+    user = {"runAsUser": _USER} if of_pod.get("runAsUser") == 0 else {}
     return {
         "name": INIT_CONTAINER,
         "image": image,
         "command": [_HELPER_IN_IMAGE, "install", MOUNT_PATH],
         "resources": {"requests": dict(_RESOURCES), "limits": dict(_RESOURCES)},
-        "securityContext": {**_SECURITY, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": {**_SECURITY, "capabilities": {"drop": ["ALL"]}, **user},
         # It has nothing secret to say, and what went wrong is to be the Run's message.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": VOLUME, "mountPath": MOUNT_PATH}],

@@ -148,6 +148,22 @@ def test_the_pod(kit: Any) -> None:
     assert main["volumeMounts"] == [{"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}]
 
 
+def test_the_helper_is_told_which_variables_are_masked_too(kit: Any) -> None:
+    [main] = built(kit, kit.run(pod=one(), maskFrom=["TF_VAR_password", "TOKEN"]))["spec"]["containers"]
+    assert main["command"] == [HELPER, "--mask", "TF_VAR_password", "--mask", "TOKEN", "--", "terraform", "plan"]
+
+
+def test_the_helper_has_no_user_of_its_own_unless_the_pods_is_root(kit: Any) -> None:
+    def security(of_pod: Pod) -> Any:
+        [helper] = built(kit, kit.run(pod={**one(), "securityContext": of_pod}))["spec"]["initContainers"]
+        return helper["securityContext"]
+
+    assert "runAsUser" not in security({})
+    assert "runAsUser" not in security({"runAsUser": 1000650000})
+    assert security({"runAsUser": 0})["runAsUser"] == 65532
+    assert security({})["runAsNonRoot"] is True
+
+
 def test_with_files_the_helper_is_told_where_they_are(kit: Any) -> None:
     spec = built(kit, kit.run(pod=one(), delivery="File"))["spec"]
     [main] = spec["containers"]
