@@ -107,7 +107,7 @@ class Objects:
         name: str,
         until: Callable[[Object | None], object],
         *,
-        timeout: float = 30.0,
+        timeout: float = 60.0,
         what: str = "",
     ) -> Object:
         """Look again and again until the object is as wanted; AssertionError with its last view if it never is."""

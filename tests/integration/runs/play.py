@@ -65,7 +65,7 @@ class Play:
         self.runs[role] = self.stage.run(self.namespace, script, **spec)
         return self.runs[role]
 
-    def wait(self, role: str, until: Callable[[Object | None], object] = complete, timeout: float = 30) -> Object:
+    def wait(self, role: str, until: Callable[[Object | None], object] = complete, timeout: float = 60) -> Object:
         return self.stage.objects.wait("Run", self.namespace, self.runs[role], until, timeout=timeout, what=role)
 
     def end(self, role: str) -> tuple[str, str]:
