@@ -61,14 +61,14 @@ func (c *commands) next(data []byte) int {
 	if begins(data[start:]) {
 		return start
 	}
-	for at := start; ; {
-		found := bytes.Index(data[at:], []byte("\n::"))
-		if found < 0 {
-			break
+	// Such a line, with the break before it, covers one of its pairs at one of eight places in a row.
+	for at := start + 7; at+1 < len(data); at += 8 {
+		if !inAddMask[pair(data, at)] {
+			continue
 		}
-		at += found + 1
-		if begins(data[at:]) {
-			return at
+		found := bytes.Index(data[at-7:min(len(data), at+3)], []byte("\n::"))
+		if line := at - 7 + found + 1; found >= 0 && begins(data[line:]) {
+			return line
 		}
 	}
 	// The last line may be cut short before its second colon.
@@ -77,6 +77,14 @@ func (c *commands) next(data []byte) int {
 	}
 	return len(data)
 }
+
+// inAddMask are the first pairs of bytes of such a line and the break before it.
+var inAddMask = func() (found [1 << 16]bool) {
+	for _, both := range pairsOf([]string{"\n" + addMask[:8]}) {
+		found[both] = true
+	}
+	return found
+}()
 
 // begins tells whether data begin with such a line, or end before that can be said.
 func begins(data []byte) bool {

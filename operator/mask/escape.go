@@ -283,6 +283,13 @@ func readFold(data []byte) int {
 	if len(data) == 0 {
 		return tooShort
 	}
+	switch data[0] {
+	case '\n':
+		return readIndentation(data, 1)
+	case '\\', '%', '=', '\r':
+	default:
+		return 0
+	}
 	c := &cursor{data: data}
 	switch data[0] {
 	case '\\':
@@ -295,14 +302,26 @@ func readFold(data []byte) int {
 		return readPercentBreak(data)
 	case '=':
 		c.at++
-	case '\r', '\n':
-	default:
-		return 0
 	}
 	c.run("\r", 1)
 	c.one("\n")
-	c.run(" \t", mostIndentation)
-	return c.answer()
+	if n := c.answer(); n <= 0 {
+		return n
+	}
+	return readIndentation(data, c.at)
+}
+
+// readIndentation reads what stands before the text of a line that begins there.
+func readIndentation(data []byte, begin int) int {
+	for at := begin; at < len(data); at++ {
+		if at == begin+mostIndentation || data[at] != ' ' && data[at] != '\t' {
+			return at
+		}
+	}
+	if len(data) == begin+mostIndentation {
+		return len(data)
+	}
+	return tooShort
 }
 
 // readEscapedBreak reads `\n` or `\r\n`, the first backslashes read already.

@@ -11,24 +11,23 @@ const replacement = "*****"
 
 // stride is how far the search steps: a value covers two pairs of bytes, one after the other, at one of so many places
 // in a row, and most pairs are in no value.
-const stride = 6
+const stride = 8
 
-// A beginning says how much is known of the patterns that begin with a pair of bytes.
-type beginning byte
+// known says what is known of the patterns in which a pair of bytes stands.
+type known byte
 
 const (
-	none     beginning = iota
-	byStarts           // those whose first four bytes are in `starts`
-	any                // others too: escapes are of all lengths
+	covered  known = 1 << iota // it may stand among a pattern's first, at one of `stride` places
+	byStarts                   // patterns begin with it whose first four bytes are in `starts`
+	anyStart                   // others begin with it too: escapes are of all lengths
 )
 
 // A matcher finds values in what a command prints. It is never changed, so that all streams may share it.
 type matcher struct {
-	patterns [256][]pattern     // by each byte that they may begin with
-	begins   [1 << 16]beginning // what may begin with these two bytes
-	starts   [1 << 16]bool      // by `hash`: whether a pattern may begin with these four, none of them escaped
-	covers   [1 << 16]bool      // whether these two may stand among a pattern's first, at one of `stride` places
-	striding bool               // no pattern is too short for it
+	patterns [256][]pattern // by each byte that they may begin with
+	pairs    [1 << 16]known // what is known of two bytes in a row
+	starts   [1 << 16]bool  // by `hash`: whether a pattern may begin with these four, none of them escaped
+	striding bool           // no pattern is too short for it
 }
 
 func newMatcher(values []string) *matcher {
@@ -60,9 +59,9 @@ func (m *matcher) add(p pattern) {
 	m.start(p)
 	for i := range min(stride+1, len(p.text)) {
 		for _, both := range escapes[p.text[i]]() {
-			m.covers[both] = true
+			m.pairs[both] |= covered
 			if i == 0 && strings.IndexByte(escaping, byte(both>>8)) >= 0 {
-				m.begins[both] = any
+				m.pairs[both] |= anyStart
 			}
 		}
 		m.join(p.lasts(i), p.firsts(i+1))
@@ -73,10 +72,10 @@ func (m *matcher) add(p pattern) {
 	}
 	if len(p.text) > unbroken {
 		for _, both := range foldPairs() {
-			m.covers[both] = true
+			m.pairs[both] |= covered
 		}
 	}
-	if len(p.text) < stride+2 {
+	if len(p.text) < wide {
 		m.striding = false
 	}
 }
@@ -104,9 +103,9 @@ func (m *matcher) start(p pattern) {
 		for _, second := range p.firsts(1) {
 			both := uint16(first)<<8 | uint16(second)
 			if texts == nil {
-				m.begins[both] = any
-			} else if m.begins[both] == none {
-				m.begins[both] = byStarts
+				m.pairs[both] |= anyStart
+			} else {
+				m.pairs[both] |= byStarts
 			}
 		}
 	}
@@ -121,7 +120,7 @@ func hash(data []byte, at int) uint16 {
 func (m *matcher) join(lasts, firsts []byte) {
 	for _, last := range lasts {
 		for _, first := range firsts {
-			m.covers[uint16(last)<<8|uint16(first)] = true
+			m.pairs[uint16(last)<<8|uint16(first)] |= covered
 		}
 	}
 }
@@ -132,7 +131,7 @@ func (m *matcher) join(lasts, firsts []byte) {
 func (m *matcher) mask(out, data []byte, end bool) (masked, rest []byte) {
 	kept := 0 // where what is not appended yet begins
 	for at := m.candidate(data, 0); at < len(data); {
-		length, open := m.longest(data[kept:at], data[at:])
+		length, open := m.longest(data, kept, at)
 		if open && !end {
 			return append(out, data[kept:at]...), data[at:]
 		}
@@ -153,7 +152,7 @@ func (m *matcher) candidate(data []byte, from int) int {
 	at, last := from, len(data)-1
 	for m.striding && at+stride+1 < len(data) {
 		// Whatever begins before at+stride covers the pair in front of it and the next one.
-		if !m.covers[pair(data, at+stride-1)] || !m.covers[pair(data, at+stride)] {
+		if m.pairs[pair(data, at+stride-1)]&m.pairs[pair(data, at+stride)]&covered == 0 {
 			at += stride
 			continue
 		}
@@ -176,22 +175,31 @@ func (m *matcher) candidate(data []byte, from int) int {
 
 // mayBegin tells whether a value may begin with what stands there, two bytes at least.
 func (m *matcher) mayBegin(data []byte, at int) bool {
-	known := m.begins[pair(data, at)]
-	return known != none && (known == any || at+unbroken > len(data) || m.starts[hash(data, at)])
+	here := m.pairs[pair(data, at)] &^ covered
+	return here != 0 && (here&anyStart != 0 || at+unbroken > len(data) || m.starts[hash(data, at)])
 }
 
 func pair(data []byte, at int) int {
 	return int(data[at])<<8 | int(data[at+1])
 }
 
-// longest returns the length of the longest value at the beginning of data, 0 for none, and whether what follows may
-// make a longer one. Before it stands what was looked at already.
-func (m *matcher) longest(before, data []byte) (length int, open bool) {
+// longest returns the length of the longest value that begins at `at`, 0 for none, and whether what follows may make a
+// longer one. What begins between `kept` and there was looked at already.
+func (m *matcher) longest(data []byte, kept, at int) (length int, open bool) {
+	var before, first uint32
+	if at >= unbroken && at >= kept+unbroken-1 {
+		before = binary.LittleEndian.Uint32(data[at-unbroken:]) &^ 0xff
+	}
+	data = data[at:]
+	if len(data) >= unbroken {
+		first = binary.LittleEndian.Uint32(data)
+	}
 	patterns := m.patterns[data[0]]
 	for i := range patterns {
 		p := &patterns[i]
-		if len(p.head) > 0 && bytes.HasSuffix(before, p.head) {
-			continue // with its head it would have been found, and was not
+		// With its head it would have been found, and was not.
+		if p.four != 0 && first != 0 && first != p.four || p.head != 0 && p.head == before {
+			continue
 		}
 		n, unfinished := p.read(data)
 		length = max(length, n)

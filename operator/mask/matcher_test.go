@@ -37,12 +37,18 @@ func nearValues(size int) []byte {
 	return bytes.Repeat([]byte(near), size/len(near)+1)[:size]
 }
 
+func allValues(size int) []byte {
+	text := append(logLines(100), secretKey+"\n"+sessionToken+"\n"...)
+	return bytes.Repeat(text, size/len(text)+1)[:size]
+}
+
 func BenchmarkMask(b *testing.B) {
 	m := newMatcher([]string{secretKey, sessionToken})
 	for name, data := range map[string][]byte{
 		"log":    logLines(bufferSize),
 		"base64": base64Text(bufferSize),
 		"near":   nearValues(bufferSize),
+		"values": allValues(bufferSize),
 	} {
 		b.Run(name, func(b *testing.B) {
 			out := make([]byte, 0, 2*bufferSize)

@@ -20,16 +20,21 @@ const (
 	// unbroken is how many characters stand on a line before a value may be folded. A line that ends with fewer of a
 	// value's characters is passed on at once.
 	unbroken = 4
+
+	// wide is how long all patterns have to be for the search to step over what begins nothing.
+	wide = stride + 2
 )
 
 // A pattern is one way in which a value that must not be printed is written.
 type pattern struct {
-	// head is what of the value stands before the text.
-	head []byte
+	// head is what of the value stands before the text, three bytes in the upper part; 0 for nothing.
+	head uint32
 	text []byte
 	// tail may follow, as far as it goes: the padding, and base64's last character, which depends on what comes next.
 	tail []byte
 	code code
+	// four are the first bytes of the text if they can be written in one way only, else 0.
+	four uint32
 }
 
 // A code says which other characters may stand for those of a pattern.
@@ -61,11 +66,27 @@ func patternsOf(value string) []pattern {
 	}
 	// Folded after less than `unbroken` characters, the rest is found by itself.
 	for _, p := range slices.Clone(found) {
-		if len(p.text) >= shortest+unbroken-1 {
-			found = append(found, pattern{head: p.text[:unbroken-1], text: p.text[unbroken-1:], tail: p.tail, code: p.code})
+		if len(p.text) >= wide+unbroken-1 {
+			found = append(found, pattern{head: binary.LittleEndian.Uint32(p.text) << 8, text: p.text[unbroken-1:], tail: p.tail, code: p.code})
 		}
 	}
+	for i := range found {
+		found[i].four = found[i].onlyFour()
+	}
 	return found
+}
+
+// onlyFour returns a pattern's first four bytes if they can be written in one way only, else 0.
+func (p *pattern) onlyFour() uint32 {
+	if len(p.text) < unbroken {
+		return 0
+	}
+	for _, character := range p.text[:unbroken] {
+		if escapable(character) || p.other(character) != character {
+			return 0
+		}
+	}
+	return binary.LittleEndian.Uint32(p.text)
 }
 
 // spelled returns the value and, where it holds what begins an escape itself, how encoders write it.
@@ -106,7 +127,10 @@ func within64(value string, before int) pattern {
 // and whether data ends too early to know: then what follows may complete or lengthen it.
 func (p *pattern) read(data []byte) (length int, open bool) {
 	at := 0
-	for i := 0; i < len(p.text); {
+	if n := len(p.text); n <= len(data) && data[n-1] == p.text[n-1] && string(data[:n]) == string(p.text) {
+		at = n // as it is, which is most likely
+	}
+	for i := at; i < len(p.text); {
 		if n := common(p.text[i:], data[at:]); n > 0 {
 			i, at = i+n, at+n
 			continue
@@ -130,6 +154,9 @@ func (p *pattern) read(data []byte) (length int, open bool) {
 // readOtherwise reads the character i where it does not stand by itself: on the next line, or written otherwise. It
 // answers the number of bytes, 0 if it is not there, or tooShort.
 func (p *pattern) readOtherwise(i int, data []byte) int {
+	if len(data) > 0 && !special[data[0]] && data[0] != p.other(p.text[i]) {
+		return 0
+	}
 	fold := 0
 	if i >= unbroken && mayFollowFold(p.text[i]) {
 		fold = readFold(data)
@@ -143,6 +170,14 @@ func (p *pattern) readOtherwise(i int, data []byte) int {
 	}
 	return fold + n
 }
+
+// special are the bytes that escapes and line breaks begin with.
+var special = func() (found [256]bool) {
+	for _, first := range []byte(escaping + foldFirsts) {
+		found[first] = true
+	}
+	return found
+}()
 
 // readCharacter reads one character in any way that the pattern allows.
 func (p *pattern) readCharacter(character byte, data []byte) int {
@@ -200,12 +235,22 @@ func common(a, b []byte) int {
 	n := min(len(a), len(b))
 	i := 0
 	for ; i+8 <= n; i += 8 {
-		if differ := binary.LittleEndian.Uint64(a[i:]) ^ binary.LittleEndian.Uint64(b[i:]); differ != 0 {
+		if differ := differing(a, b, i); differ != 0 {
 			return i + bits.TrailingZeros64(differ)/8
 		}
+	}
+	if i < n && n >= 8 { // the last eight, some of them a second time
+		if differ := differing(a, b, n-8); differ != 0 {
+			return n - 8 + bits.TrailingZeros64(differ)/8
+		}
+		return n
 	}
 	for i < n && a[i] == b[i] {
 		i++
 	}
 	return i
+}
+
+func differing(a, b []byte, at int) uint64 {
+	return binary.LittleEndian.Uint64(a[at:]) ^ binary.LittleEndian.Uint64(b[at:])
 }

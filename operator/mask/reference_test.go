@@ -36,7 +36,7 @@ func expressions(value string) []string {
 	var found []string
 	add := func(text, tail string, others map[byte]string) {
 		found = append(found, eachCharacter(text, tail, others))
-		if len(text) >= 11 {
+		if len(text) >= 13 {
 			found = append(found, eachCharacter(text[3:], tail, others))
 		}
 	}
