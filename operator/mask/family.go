@@ -19,8 +19,9 @@ type process struct {
 type member struct {
 	process
 	parent  int
-	catches bool // it has a handler for the signal that was asked about
-	waits   bool // it sleeps with the signal blocked: inits take signals by sigwait, without a handler
+	catches bool // it has a handler for the signal that was asked about, or is in sigwait, as inits are
+	blocks  bool // it has the signal blocked for now
+	waits   bool // it sleeps so: others take signals by a file descriptor
 }
 
 // A family is what descends from this process, by the parent's number.
@@ -65,10 +66,21 @@ func read(pid int, number syscall.Signal) (member, bool) {
 	one := member{process: process{pid: pid}}
 	one.parent, _ = strconv.Atoi(fields[parent])
 	one.started, _ = strconv.ParseUint(fields[started], 10, 64)
-	one.catches = has(folder, "SigCgt", number)
+	one.catches = has(folder, "SigCgt", number) || inSigwait(folder)
 	// Not while it forks, when shells block everything for a moment.
-	one.waits = fields[state] == "S" && has(folder, "SigBlk", number)
+	one.blocks = has(folder, "SigBlk", number)
+	one.waits = one.blocks && fields[state] == "S"
 	return one, true
+}
+
+// inSigwait tells whether a process waits for a signal in the kernel, which shows none as blocked that is waited for.
+func inSigwait(folder string) bool {
+	if call, err := os.ReadFile(folder + "/syscall"); err == nil {
+		number, _, _ := strings.Cut(string(call), " ")
+		return number == strconv.Itoa(syscall.SYS_RT_SIGTIMEDWAIT)
+	}
+	where, _ := os.ReadFile(folder + "/wchan")
+	return strings.Contains(string(where), "sigtimedwait")
 }
 
 // has tells whether one of a process's sets of signals has the signal.

@@ -18,18 +18,30 @@ import (
 // reference is the meaning of masking, written a second time and as plainly as possible: on the whole text at once,
 // by Go's regular expressions, the leftmost match, and of those the longest.
 func reference(values []string, text []byte) []byte {
-	var all []string
+	var all []*regexp.Regexp
 	for _, value := range values {
 		if value != "" {
-			all = append(all, expressions(value)...)
+			for _, each := range expressions(value) { // all in one would be too large
+				all = append(all, regexp.MustCompile("(?s)"+each))
+				all[len(all)-1].Longest()
+			}
 		}
 	}
-	if len(all) == 0 {
-		return text
+	var out []byte
+	for {
+		found := []int{len(text), len(text)}
+		for _, expression := range all {
+			match := expression.FindIndex(text)
+			if match != nil && (match[0] < found[0] || match[0] == found[0] && match[1] > found[1]) {
+				found = match
+			}
+		}
+		out = append(out, text[:found[0]]...)
+		if found[0] == len(text) {
+			return out
+		}
+		out, text = append(out, "*****"...), text[found[1]:]
 	}
-	expression := regexp.MustCompile("(?s)" + strings.Join(all, "|"))
-	expression.Longest()
-	return expression.ReplaceAllLiteral(text, []byte("*****"))
 }
 
 func expressions(value string) []string {
@@ -249,9 +261,9 @@ func randomText(random *rand.Rand, values []string) []byte {
 }
 
 func TestTextInPiecesIsMaskedAsTheWholeTextIs(t *testing.T) {
-	cases := 200
+	cases := 60
 	if testing.Short() {
-		cases = 20
+		cases = 10
 	}
 	for seed := range uint64(cases) {
 		random := rand.New(rand.NewPCG(seed, 0))

@@ -21,6 +21,7 @@ type supervisor struct {
 
 	stop   syscall.Signal // the signal that the container was told to end by; 0 as long as it was not
 	told   map[process]bool
+	acts   map[process]bool // who of them handles it
 	behind map[process]bool // what stands behind one that was told
 	waits  map[process]bool // who slept with the signal blocked when we looked the last time
 	ended  bool
@@ -92,7 +93,7 @@ func (s *supervisor) pass(number syscall.Signal) {
 	switch number {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP:
 		s.stop = number
-		s.told, s.behind = map[process]bool{}, map[process]bool{}
+		s.told, s.acts, s.behind = map[process]bool{}, map[process]bool{}, map[process]bool{}
 		s.spread()
 	case syscall.SIGCONT:
 		s.send(s.command, number) // it does its work whoever handles it
@@ -128,15 +129,16 @@ func (s *supervisor) spread() {
 // tell tells a process or what is behind it, and answers whether anybody was. Who stands in front of one that was told
 // and does not handle the signal is ended by it: a shell, so that it does not go on with its next command.
 func (s *supervisor) tell(all family, one member) (any bool) {
-	if one.catches || one.waits && s.waits[one.process] {
+	if one.catches || s.acts[one.process] || one.waits && s.waits[one.process] {
+		s.acts[one.process] = true // also while it does not wait any more, because the signal has come
 		s.sendOnce(one.process)
 		for _, other := range all.below(one.pid) {
 			s.behind[other.process] = true
 		}
 		return true
 	}
-	if one.waits {
-		return false // an init, if it still does when we look again
+	if one.blocks {
+		return false // an init, if it still waits so when we look again, or a shell that forks
 	}
 	for _, child := range all[one.pid] {
 		any = s.tell(all, child) || any
