@@ -351,7 +351,7 @@ async def test_a_deadline(api: ApiServer) -> None:
 
 
 async def test_what_the_node_cannot_do_fails_the_pod_and_is_told(api: ApiServer) -> None:
-    name = await create(api, container("true"), volumes=[{"name": "data", "emptyDir": {}}])
+    name = await create(api, container("true"), volumes=[{"name": "data", "hostPath": {"path": "/tmp"}}])
     pod = await until_phase(api, name, "Failed", "Succeeded")
     assert (pod["status"]["phase"], pod["status"]["reason"]) == ("Failed", "UnsupportedBySandboxNode")
     assert pod["status"]["message"].startswith("spec.volumes[0] (data)")
