@@ -142,7 +142,7 @@ def test_the_secret_holds_four_keys_and_says_whose_it_is(cast: Play) -> None:
     assert pod["spec"]["restartPolicy"] == "Never"
 
 
-def test_seven_writes_no_reads_one_session_and_the_secret_goes_before_the_end(stage: Stage) -> None:
+def test_few_writes_no_reads_one_session_and_the_secret_goes_before_the_end(stage: Stage) -> None:
     if stage.cluster.audit_log is None:
         pytest.skip("this cluster's audit log cannot be read")
     on = play(stage)
@@ -160,23 +160,23 @@ def test_seven_writes_no_reads_one_session_and_the_secret_goes_before_the_end(st
             (event for event in ours if event.resource in ("runs", "pods", "secrets")), key=lambda event: event.received
         )
 
-    def all_written(_: Any) -> bool:
-        return len(calls()) >= 7 and on.events("steady") == ["CredentialsIssued", "Finished"]
+    def on_run(event: Any) -> bool:
+        return (event.verb, event.resource, event.subresource) == ("patch", "runs", "")
 
-    stage.objects.wait("Namespace", None, on.namespace, all_written, what="seven calls and two events")
+    def all_written(_: Any) -> bool:
+        return any(on_run(event) for event in calls()) and on.events("steady") == ["CredentialsIssued", "Finished"]
+
+    stage.objects.wait("Namespace", None, on.namespace, all_written, what="the last write and two events")
     found = calls()
-    assert [(event.verb, event.resource, event.subresource) for event in found] == [
-        ("create", "secrets", ""),
-        # The mark without which a Run whose pod vanished would be executed again.
-        ("patch", "runs", "status"),
-        ("create", "pods", ""),
-        ("patch", "runs", "status"),
-        ("delete", "secrets", ""),
-        # The mark of its life, by which what a backup brings back does not start.
-        ("patch", "runs", ""),
-        ("patch", "runs", "status"),
-    ]
-    deletion, _, end = found[-3:]
+    made = [(event.verb, event.resource, event.subresource) for event in found]
+    status = ("patch", "runs", "status")
+    # First the mark without which a Run whose pod vanished would be executed again.
+    assert made[:3] == [("create", "secrets", ""), status, ("create", "pods", "")]
+    # That it runs is told where it runs long enough.
+    assert made[3:-3] in ([], [status])
+    # Last the mark of its life, by which what a backup brings back does not start.
+    assert made[-3:] == [("delete", "secrets", ""), status, ("patch", "runs", "")]
+    deletion, end, _ = found[-3:]
     assert deletion.code == 200
     assert deletion.completed <= end.received
     run_id = on.wait("steady")["status"]["runId"]
