@@ -69,7 +69,7 @@ def test_it_is_not_ready_before_the_lists_and_says_which_one_is_missing(stage: S
     early = Controller(stage.cluster, stage.controller.environment, "unlisted")
     with api.fault(Fault("GET", "/apis/aws.spacelift.io/v1beta1/runs", Refuse(503, "ServiceUnavailable"))):
         early.start({"SPACELIFT_AWS_HEALTH_PORT": str(port)}, wait=False)
-        missing = (503, "waiting for the list of runs")
+        missing = (503, "waiting for the watch of runs")
         wait_until(lambda: ask(port, "/readyz") == missing, timeout=20, what="a word about the list")
         assert ask(port, "/healthz")[0] == 200
     wait_until(lambda: ask(port, "/readyz") == (200, "ready"), timeout=20, what="readiness")

@@ -322,6 +322,7 @@ SHOWN: dict[tuple[str, str], str] = {
     ("runs", "watch"): "while it runs",
     ("runs", "get"): "a Run is deleted, and its pod orphaned, while nobody looks",
     ("runs", "delete"): "a Run with a time to live ends",
+    ("runs", "patch"): "a Run has ended, which is marked on it",
     ("runs/status", "patch"): "a Run ends",
     ("awsintegrations", "list"): "at its start",
     ("awsintegrations", "watch"): "while it runs",

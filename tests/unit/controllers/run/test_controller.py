@@ -170,7 +170,7 @@ class Scene:
     async def create_secret(self, namespace: str, body: dict[str, Any], *, dry_run: bool = False) -> None:
         self._ask("would take secret" if dry_run else "create secret")
         if dry_run:
-            assert set(body["stringData"].values()) == {""}
+            assert set(body["stringData"].values()) == {"*****"}
             return
         if self.secret:
             raise AlreadyExists(409, "AlreadyExists", "there is one")

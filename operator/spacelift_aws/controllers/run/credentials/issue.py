@@ -91,13 +91,15 @@ class Issuing:
 
     async def _would_be_taken(self, seen: Observed) -> bool:
         """Ask without credentials and without a change: no role is assumed for a Secret that is refused again."""
-        body = build_secret(seen.run, seen.run_id, Credentials("", "", "", seen.now))
+        nothing = Credentials("*****", "*****", "*****", seen.now)
+        body = build_secret(seen.run, seen.run_id, nothing)
         try:
             await self._kube.create_secret(seen.run.metadata.namespace, body, dry_run=True)
         except AlreadyExists:
             return True
         except (ApiError, Unanswered) as error:
-            self._secret_refused(seen, error, error.message)
+            # In the words of the refusal before, so that the same trouble is told once.
+            self._secret_refused(seen, error, scrubbed(error.message, nothing, body["stringData"]))
             return False
         return True
 
