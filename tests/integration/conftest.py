@@ -75,6 +75,9 @@ def forget_jobs(stage: Stage) -> None:
         names = ("spacelift-aws-jobs", "spacelift-aws-executor-runs")
         # Older API servers do not know them all.
         stage.cluster.kubectl("delete", kind, *names, "--ignore-not-found", check=False)
+    for kind in ("clusterrole", "clusterrolebinding"):
+        names = ("spacelift-aws-controller-jobs", "spacelift-aws-jobs-policy")
+        stage.cluster.kubectl("delete", kind, *names, "--ignore-not-found")
     stage.controller.install()
 
 

@@ -159,14 +159,12 @@ def test_a_second_release_leaves_to_the_first_what_there_is_only_once(installed:
         attempt = ("create", "--filename=-", "--dry-run=server", f"--as={user}")
         return installed.kubectl(*attempt, input=json.dumps(body), check=False).stderr
 
-    def says(words: str) -> None:
-        wait_until(lambda: words in refusal(), timeout=20, what=words)
-
-    says("which only the operator and its workers make")
+    told = "which only the operator and its workers make"
+    wait_until(lambda: told in refusal(), timeout=20, what=told)
     first = {"admissionPolicies": {"otherControllers": [user]}}
     helm(installed, "upgrade", RELEASE, OPERATOR, "--namespace", NAMESPACE, values=first)
-    # It is one of our own accounts now, and those try nothing out.
-    says("deletes Secrets plainly and in the background")
+    # It is one of our own accounts now.
+    wait_until(lambda: refusal() == "", timeout=20, what="a Secret that may be created")
     helm(installed, "uninstall", "second", "--namespace", home)
 
 
