@@ -51,6 +51,17 @@ def _stage(meant_refusals: set[str]) -> Iterator[Stage]:
         assert forbidden == [], "the controller needs a permission that it does not have"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _controller(request: pytest.FixtureRequest) -> None:
+    """A module begins with a controller that runs, whichever was the one before: its fixtures create Runs."""
+    tests = (item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function))
+    if not any("_stage" in test.fixturenames for test in tests):
+        return
+    stage: Stage = request.getfixturevalue("_stage")
+    if stage.controller.process.exit_code() is not None:
+        stage.controller.start()
+
+
 @pytest.fixture
 def stage(_stage: Stage) -> Iterator[Stage]:
     """The stage, with a controller that runs and no fault left from an earlier test."""
