@@ -85,6 +85,8 @@ class Match:
     session_name_prefix: str = ""
     session_name_like: str = "*"
     """A pattern with ``*`` and ``?``."""
+    session_name_unlike: str = ""
+    """A pattern that must not fit."""
     present: Sequence[str] = ()
     """Parameters that must be sent: ``ExternalId``, ``Tags``, ``SourceIdentity``, ``Policy``, ``PolicyArns``…"""
     absent: Sequence[str] = ()
@@ -103,6 +105,7 @@ class Match:
             all(value is None or value == given for value, given in wanted)
             and request.session_name.startswith(self.session_name_prefix)
             and fnmatchcase(request.session_name, self.session_name_like)
+            and not fnmatchcase(request.session_name, self.session_name_unlike)
             and all(request.has(name) for name in self.present)
             and not any(request.has(name) for name in self.absent)
             and all(request.parameters.get(name) == value for name, value in self.values.items())

@@ -1,16 +1,17 @@
 """One stage for all integration tests of the operator: it is started once, each test has a namespace of its own."""
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
-from sandbox.objects import Objects, RefusedError
+from sandbox.objects import Objects
 from sandbox.process import wait_until
 from sandbox.stage import Stage, set_stage
+
+from .policies import ON_OTHERS, PoliciesOnOthers
 
 SETTINGS = {
     # Minutes become seconds, so that tests see what comes after them. What is tested stays the same.
@@ -24,9 +25,6 @@ SETTINGS = {
     "SPACELIFT_AWS_RELIST_EVERY": "20",
 }
 
-ON_OTHERS = ("spacelift-aws-run-secrets", "spacelift-aws-run-pods", "spacelift-aws-run-deletion")
-"""Policies on what others than executors do. Most tests play somebody whom nothing stops, so they are off there."""
-
 
 @pytest.fixture(scope="session")
 def meant_refusals() -> set[str]:
@@ -37,7 +35,7 @@ def meant_refusals() -> set[str]:
 @pytest.fixture(scope="session")
 def _stage(meant_refusals: set[str]) -> Iterator[Stage]:
     with set_stage(SETTINGS) as stage:
-        _unbind(stage)
+        stage.cluster.kubectl("delete", "validatingadmissionpolicybinding", *ON_OTHERS)
         stage.controller.start()
         yield stage
         forbidden = [
@@ -71,53 +69,18 @@ def stage(_stage: Stage) -> Iterator[Stage]:
     _stage.proxy.clear()
 
 
-def _unbind(stage: Stage) -> None:
-    stage.cluster.kubectl("delete", "validatingadmissionpolicybinding", *ON_OTHERS)
-
-
-JOBS = {"jobs": {"enabled": True}}
-"""The chart's values that have Jobs executed."""
-
-
-def forget_jobs(stage: Stage) -> None:
-    """Take back what the chart brings with `JOBS`."""
-    kinds = ("validatingadmissionpolicy", "mutatingadmissionpolicy")
-    for kind in (*kinds, *(f"{kind}binding" for kind in kinds)):
-        names = ("spacelift-aws-jobs", "spacelift-aws-executor-runs")
-        # Older API servers do not know them all.
-        stage.cluster.kubectl("delete", kind, *names, "--ignore-not-found", check=False)
-    for kind in ("clusterrole", "clusterrolebinding"):
-        names = ("spacelift-aws-controller-jobs", "spacelift-aws-jobs-policy")
-        stage.cluster.kubectl("delete", kind, *names, "--ignore-not-found")
-    stage.controller.install()
+@pytest.fixture(scope="session")
+def on_others(_stage: Stage) -> PoliciesOnOthers:
+    """Which are off, and who restores that."""
+    return PoliciesOnOthers(_stage)
 
 
 @pytest.fixture(scope="module")
-def all_policies(_stage: Stage) -> Iterator[None]:
+def all_policies(on_others: PoliciesOnOthers) -> Iterator[None]:
     """The chart as it is, for this module's tests: also what others do is policed."""
-    namespace = _stage.namespace()
-    run = _stage.run(namespace)
-    name, labels = "aws-run-" + "0" * 26, {"aws.spacelift.io/worker-pool": "none"}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": name}}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": "x", "labels": labels}}
-    pod["spec"] = {"containers": [_stage.container("true")]}
-
-    def refused(act: Callable[..., object], *args: Any, **options: Any) -> bool:
-        try:
-            act(*args, **options)
-        except RefusedError as error:
-            return "denied request" in error.message
-        return False
-
-    def refusals() -> list[bool]:
-        deletion = refused(_stage.objects.delete, "Run", namespace, run, propagationPolicy="Orphan", dryRun=["All"])
-        return [*(refused(_stage.objects.create, body) for body in (secret, pod)), deletion]
-
-    _stage.controller.install()
-    wait_until(lambda: refusals() == [True] * 3, timeout=20, what="the policies")
+    on_others.bind()
     yield
-    _unbind(_stage)
-    wait_until(lambda: refusals() == [False] * 3, timeout=20, what="the policies' end")
+    on_others.unbind()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from sandbox.objects import Answer, Object, Objects
 from sandbox.process import wait_until
 from sandbox.stage import API_VERSION, Stage
 
-from .conftest import JOBS, forget_jobs
+from .policies import JOBS, forget_jobs
 
 GROUP = "everything-but-use"
 """Of the callers: RBAC allows them everything but the verbs `use` and `propose`, which only administrators have."""
@@ -468,6 +468,7 @@ def table(_stage: Stage, request: pytest.FixtureRequest) -> Iterator[Table]:
     yield table
     clear_up(_stage, list(namespaces.values()))
     forget_jobs(_stage)
+    _stage.controller.install()
 
 
 @pytest.mark.parametrize("row", [row.__name__ for row in ROWS])

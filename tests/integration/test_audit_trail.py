@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -70,20 +71,25 @@ def jane(stage: Stage, namespace: str) -> Jane:
     return Jane(stage, namespace)
 
 
-def recorded(stage: Stage, action: str) -> list[dict[str, Any]]:
+def recorded(stage: Stage, action: str, since: datetime) -> list[dict[str, Any]]:
     """What AWS itself recorded of a call in the customer's and in the operator's account, as CloudTrail tells it.
 
-    The emulator calls every event of STS alike, and says in the parameters which one it was.
+    The emulator calls every event of STS alike, and says in the parameters which one it was. It gives the newest fifty
+    and no second page: each second is asked for by itself.
     """
-    found: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any]] = {}
+    source = {"AttributeKey": "EventSource", "AttributeValue": "sts.amazonaws.com"}
     for account in (stage.customer.root, stage.aws.account(VENDOR).root):
-        source = {"AttributeKey": "EventSource", "AttributeValue": "sts.amazonaws.com"}
-        answer = stage.aws.client("cloudtrail", account).lookup_events(LookupAttributes=[source])
-        found += [json.loads(event["CloudTrailEvent"]) for event in answer["Events"]]
-    return [event for event in found if event["requestParameters"]["Action"] == action]
+        cloudtrail, second = stage.aws.client("cloudtrail", account), since.replace(microsecond=0)
+        while second <= datetime.now(UTC):
+            begin, second = second, second + timedelta(seconds=1)
+            answer = cloudtrail.lookup_events(LookupAttributes=[source], StartTime=begin, EndTime=second)
+            found |= {event["EventId"]: json.loads(event["CloudTrailEvent"]) for event in answer["Events"]}
+    return [event for event in found.values() if event["requestParameters"]["Action"] == action]
 
 
 def test_what_a_run_did_is_joined_with_who_asked_for_it(stage: Stage, jane: Jane) -> None:
+    began = datetime.now(UTC)
     name = jane.create("aws sts get-caller-identity")
     run = stage.objects.wait("Run", jane.namespace, name, complete, timeout=60, what=name)
     [issued] = lines(stage, event="SessionIssued", run=name)
@@ -94,17 +100,17 @@ def test_what_a_run_did_is_joined_with_who_asked_for_it(stage: Stage, jane: Jane
     assert issued["expiration"] == run["status"]["credentialsExpireAt"]
     assert issued["policiesDigest"].startswith("sha256:")
     # What was done under the session's access key, and for whom: the first query of docs/audit.md.
-    done = [event for event in recorded(stage, "GetCallerIdentity") if _key(event) == issued["accessKeyId"]]
+    done = [event for event in recorded(stage, "GetCallerIdentity", began) if _key(event) == issued["accessKeyId"]]
     assert len(done) == 1
     assert lines(stage, accessKeyId=_key(done[0]))[0]["requestedBy"] == jane.user
     # The call of STS itself, by its session's name, and by its request ID as STS answered it: the second query.
-    [assumed] = [event for event in recorded(stage, "AssumeRole") if _session(event) == issued["runId"]]
+    calls = recorded(stage, "AssumeRole", began)
+    [assumed] = [event for event in calls if _session(event) == issued["runId"]]
     assert assumed["requestParameters"]["RoleArn"] == issued["roleArn"]
     [call] = [call for call in stage.proxy.calls if call.session_name == issued["runId"]]
     assert call.request_id == issued["stsRequestId"]
     known = {line["runId"] for line in lines(stage)}
-    runs = {_session(event) for event in recorded(stage, "AssumeRole")}
-    assert {name for name in runs if not name.endswith(PROBE_MARK)} <= known
+    assert {_session(event) for event in calls if not _session(event).endswith(PROBE_MARK)} <= known
 
 
 def _key(event: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ from sandbox.process import wait_until
 from sandbox.stage import Stage
 from sandbox.worker import Worker, tenant
 
-from .conftest import JOBS, SETTINGS, forget_jobs, hands
+from .conftest import SETTINGS, hands
+from .policies import JOBS, PoliciesOnOthers, forget_jobs
 
 INTEGRATION = "aws.spacelift.io/integration"
 FOREVER = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
@@ -114,7 +115,7 @@ def older(_stage: Stage) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _on(_stage: Stage, older: tuple[str, str]) -> Iterator[None]:
+def _on(_stage: Stage, older: tuple[str, str], on_others: PoliciesOnOthers) -> Iterator[None]:
     """The feature, switched on for this module's tests."""
     controller = _stage.controller
     controller.install(JOBS)
@@ -125,6 +126,7 @@ def _on(_stage: Stage, older: tuple[str, str]) -> Iterator[None]:
     controller.stop()
     del controller.environment["SPACELIFT_AWS_JOBS"]
     forget_jobs(_stage)
+    on_others.install_without()
     controller.start()
 
 

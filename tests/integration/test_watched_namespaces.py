@@ -14,6 +14,8 @@ from sandbox.objects import complete, condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 
+from .policies import PoliciesOnOthers
+
 NAME = "spacelift-aws-controller"
 """Of its ClusterRole and the binding."""
 
@@ -55,7 +57,7 @@ def role_in(stage: Stage, namespace: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def few(_stage: Stage) -> Iterator[Few]:
+def few(_stage: Stage, on_others: PoliciesOnOthers) -> Iterator[Few]:
     """The only controller there is, without any cluster-scoped permission."""
     stage = _stage
     stage.controller.stop()
@@ -75,7 +77,7 @@ def few(_stage: Stage) -> Iterator[Few]:
         controller.start()
         yield Few(stage, controller, proxy, one, other, unwatched, since)
         controller.stop()
-    stage.controller.install()
+    on_others.install_without()
 
 
 def waits(few: Few, namespace: str, name: str, reason: str) -> str:

@@ -1,6 +1,7 @@
 """Being there for a Run: its phases and logs as they come, Ctrl-C, and its end."""
 
 import os
+import queue
 import signal
 import sys
 import threading
@@ -49,7 +50,7 @@ def attend(
     out = _Output(containers)
     streams = [LogStream(client, namespace, one, out.line, say) for one in containers] if logs else []
     progress = _Progress(client)
-    with _interrupts(client, namespace, name) if stop_on_interrupt else _plainly():
+    with interrupts(client, namespace, name) if stop_on_interrupt else _plainly():
         for run in versions(client, RUN, namespace, name, say=say, timeout=timeout):
             progress.tell(run)
             pod = status_of(run).get("podName")
@@ -142,11 +143,14 @@ class _Progress:
 
 
 @contextmanager
-def _interrupts(client: "Client", namespace: str, name: str) -> Iterator[None]:
+def interrupts(client: "Client", namespace: str, name: str) -> Iterator[None]:
     """Ctrl-C, or a CI system's SIGTERM: the first stops the Run, the second leaves it."""
     said: list[int] = []
+    # Reentrant: a second signal may come while the first one's handler still runs.
+    asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def stop() -> None:
+        asked.get()
         for remaining in reversed(range(STOP_TRIES)):
             try:
                 client.patch(RUN, namespace, name, {"spec": {"stop": True}})
@@ -158,13 +162,14 @@ def _interrupts(client: "Client", namespace: str, name: str) -> Iterator[None]:
             time.sleep(1)
 
     stopping = threading.Thread(target=stop, name="stop", daemon=True)
+    stopping.start()
 
     def interrupted(number: int, _frame: FrameType | None) -> None:
         said.append(number)
+        asked.put(number)
         if len(said) > 1:
             raise Left(f"Left while Run {name} is being stopped; see `wait {name} -n {namespace}`.", Exit.INTERRUPTED)
         say(f"Stopping Run {name}; once more leaves at once.")
-        stopping.start()
 
     with _handlers(interrupted):
         try:
