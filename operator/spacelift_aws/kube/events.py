@@ -4,19 +4,21 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError, NotFound
+from spacelift_aws.kube.event_backlog import EventBacklog, Rank, Waiting
 from spacelift_aws.kube.resources import EVENTS, Resource
 
 log = logging.getLogger(__name__)
 
-WAITING = 1000
-"""Events that may wait to be sent; beyond it they are dropped, because no Run may wait for its Events."""
-REMEMBERED = 4096
+WAITING = 10_000
+"""Events that may wait to be sent, some MiB: two for each of 5,000 Runs. No Run waits for its Events."""
+REMEMBERED = 10_000
 """Events whose repetitions are counted."""
 QUIET = timedelta(minutes=5)
 """A repeated message is written again at most this often."""
@@ -61,41 +63,63 @@ class Recorder:
     def __init__(self, kube: Kube, component: str) -> None:
         self._kube = kube
         self._component = component
-        self._queue: asyncio.Queue[_Event] = asyncio.Queue(maxsize=WAITING)
+        self._backlog: EventBacklog[_Event] = EventBacklog(WAITING)
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._dropped = 0
         self._sent: OrderedDict[str, _Sent] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """Which object was told something under which reason."""
 
-    def event(self, regarding: Regarding, type_: str, reason: str, message: str) -> None:
-        """Note an Event of type `Normal` or `Warning`."""
+    def event(self, regarding: Regarding, type_: str, reason: str, message: str, *, is_end: bool = False) -> None:
+        """Note an Event of type `Normal` or `Warning`. `is_end`: how the object ended; never dropped."""
         event = _Event(regarding, type_, reason, message.encode()[:MESSAGE_LIMIT].decode(errors="ignore"))
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
-            log.warning("too many events are waiting: dropped %s of %s", reason, regarding.name)
+        rank = Rank.END if is_end else Rank.REPEATED if (regarding.uid, reason) in self._told else Rank.FIRST
+        _remember(self._told, (regarding.uid, reason), None)
+        if self._backlog.add(rank, event.name, event, datetime.now(UTC)) is not None:
+            if not self._dropped:
+                log.warning("too many events are waiting: those that repeat are dropped first, ends of Runs never")
+            self._dropped += 1
+        self._idle.clear()
+        self._news.set()
 
     async def run(self) -> None:
         """Send what comes, until cancelled."""
         while True:
-            event = await self._queue.get()
+            waiting = self._backlog.pop()
+            if waiting is None:
+                await self._wait()
+                continue
+            event = waiting.item
             try:
-                await self._send(event, datetime.now(UTC))
+                await self._send(waiting)
             except KubeError as error:
                 self._sent.pop(event.name, None)
                 log.warning("event %s of %s was not written: %s", event.reason, event.regarding.name, error)
             except Exception:  # a defect in telling must not end the work
                 log.exception("event %s of %s was not written", event.reason, event.regarding.name)
-            finally:
-                self._queue.task_done()
 
     async def flush(self) -> None:
         """Wait until everything noted so far was sent or given up."""
-        await self._queue.join()
+        await self._idle.wait()
 
-    async def _send(self, event: _Event, now: datetime) -> None:
+    async def _wait(self) -> None:
+        if self._dropped:
+            log.warning("%d events were dropped; all others are written", self._dropped)
+            self._dropped = 0
+        self._idle.set()
+        await self._news.wait()
+        self._news.clear()
+
+    async def _send(self, waiting: Waiting[_Event]) -> None:
+        event, now, namespace = waiting.item, waiting.at, waiting.item.regarding.namespace
         earlier = self._sent.get(event.name)
-        self._remember(event.name, replace(earlier, count=earlier.count + 1) if earlier else _Sent(1, now))
+        count = waiting.times + (earlier.count if earlier else 0)
+        _remember(self._sent, event.name, replace(earlier, count=count) if earlier else _Sent(count, now))
         if earlier is None:
             try:
-                await self._kube.create(EVENTS, event.regarding.namespace, self._body(event, now))
+                await self._kube.create(EVENTS, namespace, self._body(event, now, count))
             except AlreadyExists:
                 # Written before a restart: only its time is known to be new.
                 await self._patch(event, {"lastTimestamp": _time(now)})
@@ -103,23 +127,17 @@ class Recorder:
                 if "NamespaceTerminating" not in error.causes:
                     raise
         elif now - earlier.at >= QUIET:
-            self._remember(event.name, _Sent(earlier.count + 1, now))
+            _remember(self._sent, event.name, _Sent(count, now))
             try:
-                await self._patch(event, {"lastTimestamp": _time(now), "count": earlier.count + 1})
+                await self._patch(event, {"lastTimestamp": _time(now), "count": count})
             except NotFound:
                 # The API server forgets Events after an hour.
-                await self._kube.create(EVENTS, event.regarding.namespace, self._body(event, now))
+                await self._kube.create(EVENTS, namespace, self._body(event, now, 1))
 
     async def _patch(self, event: _Event, body: dict[str, Any]) -> None:
         await self._kube.patch(EVENTS, event.regarding.namespace, event.name, body)
 
-    def _remember(self, name: str, sent: _Sent) -> None:
-        self._sent[name] = sent
-        self._sent.move_to_end(name)
-        if len(self._sent) > REMEMBERED:
-            self._sent.popitem(last=False)
-
-    def _body(self, event: _Event, now: datetime) -> dict[str, Any]:
+    def _body(self, event: _Event, now: datetime, count: int) -> dict[str, Any]:
         regarding = event.regarding
         return {
             "apiVersion": "v1",
@@ -139,8 +157,16 @@ class Recorder:
             "reportingComponent": self._component,
             "firstTimestamp": _time(now),
             "lastTimestamp": _time(now),
-            "count": 1,
+            "count": count,
         }
+
+
+def _remember(known: OrderedDict[Any, Any], key: Hashable, value: object) -> None:
+    """The newest REMEMBERED."""
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > REMEMBERED:
+        known.popitem(last=False)
 
 
 def _time(moment: datetime) -> str:

@@ -88,12 +88,41 @@ async def test_losing_one_harms_no_other(kube: FakeKube, error: Exception) -> No
     assert [body["message"] for body in kube.created] == ["one", "two"]
 
 
-async def test_too_many_are_dropped_and_nobody_waits(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_where_there_is_no_room_repetitions_go_first_and_ends_never(
+    kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING", 4)
     recorder = Recorder(kube, "controller")  # type: ignore[arg-type]
-    for number in range(module.WAITING + 5):
-        recorder.event(RUN, "Normal", "Reason", str(number))
+
+    def told(uid: str, reason: str, message: str, *, is_end: bool = False) -> None:
+        recorder.event(Regarding(RUNS, "team", uid, uid), "Warning", reason, message, is_end=is_end)
+
+    told("a", "Retrying", "throttled")
+    told("a", "Retrying", "throttled again")
+    for uid in "abc":
+        told(uid, "CredentialsIssued", "issued")
+    for uid in "abcdef":
+        told(uid, "Finished", "over", is_end=True)
     await send(kube, recorder=recorder)
-    assert len(kube.created) == module.WAITING
+    written = [(body["involvedObject"]["uid"], body["message"]) for body in kube.created]
+    assert written == [(uid, "over") for uid in "abcdef"]
+
+
+async def test_what_is_told_first_stays(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITING", 3)
+    recorder = Recorder(kube, "controller")  # type: ignore[arg-type]
+    for number in range(9):
+        recorder.event(RUN, "Warning", "Retrying", str(number))
+    recorder.event(Regarding(RUNS, "team", "other", "uid-2"), "Normal", "CredentialsIssued", "issued")
+    recorder.event(RUN, "Normal", "Finished", "over", is_end=True)
+    await send(kube, recorder=recorder)
+    assert [body["message"] for body in kube.created] == ["0", "issued", "over"]
+
+
+async def test_a_repetition_that_waits_takes_no_place(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITING", 2)
+    await send(kube, *(["one"] * 50), "two")
+    assert [(body["message"], body["count"]) for body in kube.created] == [("one", 50), ("two", 1)]
 
 
 async def test_names_and_messages_fit(kube: FakeKube) -> None:

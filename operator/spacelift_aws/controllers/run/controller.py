@@ -442,7 +442,7 @@ class Executor:
         self._journal.wrote(seen, wanted)
         self._view.saw_run(Run.model_validate(body))
         for event in status.events(run.status, wanted, warning):
-            self._recorder.event(_regarding(run), event.type, event.reason, event.message)
+            self._recorder.event(_regarding(run), event.type, event.reason, event.message, is_end=event.is_end)
 
     async def _look_at_run(self, run: Run) -> bool:
         """Somebody wrote first, perhaps the Run's end: decide anew on what there is now; False if it is the same."""

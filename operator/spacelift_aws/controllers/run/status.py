@@ -36,6 +36,7 @@ class Event:
     type: str
     reason: str
     message: str
+    is_end: bool = False
 
 
 def waiting(seen: Observed, reason: CredentialsIssuedReason, message: str) -> RunStatus:
@@ -160,7 +161,7 @@ def events(before: RunStatus, after: RunStatus, warning: str | None) -> Iterator
     if after.phase.terminal and not before.phase.terminal:
         end = after.condition(ConditionType.SUCCEEDED)
         gentle = after.phase in (Phase.FINISHED, Phase.STOPPED)
-        yield Event("Normal" if gentle else "Warning", end.reason if end else after.phase, after.message or "")
+        yield Event("Normal" if gentle else "Warning", end.reason if end else after.phase, after.message or "", True)
     elif warning and after.message and after.message != before.message:
         yield Event("Warning", warning, after.message)
 

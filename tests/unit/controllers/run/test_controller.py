@@ -102,7 +102,7 @@ class FakeRecorder:
     def __init__(self) -> None:
         self.messages: list[str] = []
 
-    def event(self, regarding: Regarding, type_: str, reason: str, message: str) -> None:
+    def event(self, regarding: Regarding, type_: str, reason: str, message: str, *, is_end: bool = False) -> None:
         self.messages.append(message)
 
 
