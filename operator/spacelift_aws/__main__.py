@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="spacelift-aws",
         description="Short-lived, traceable AWS credentials for every infrastructure run in a Kubernetes cluster.",
-        epilog="Settings are environment variables SPACELIFT_AWS_…; the README lists them.",
+        epilog="Settings are environment variables SPACELIFT_AWS_…; docs/settings.md lists them.",
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")

@@ -1,6 +1,6 @@
-"""What each reason means and what to do about it: one table for the README and for `kubectl spacelift-aws explain`.
+"""What each reason means and what to do: one table for docs/reasons.md and for `kubectl spacelift-aws explain`.
 
-Pure data in Markdown. The README's tables are written from it by `python -m sandbox.reasontables`.
+Pure data in Markdown. The page's tables are written from it by `python -m sandbox.reasontables`.
 """
 
 from dataclasses import dataclass

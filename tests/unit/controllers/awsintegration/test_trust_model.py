@@ -219,7 +219,7 @@ def test_roles_that_let_nobody_else_in_are_verified(kit: Any, spec: dict[str, An
     ],
 )
 def test_what_no_caller_can_find_out(kit: Any, conditions: list[Policy], who: tuple[str, str, str]) -> None:
-    """The README's limits. Should one of these become visible to the probes, it is to go from there."""
+    """The limits in docs/trust.md. If a probe can see one of these, it goes from that page."""
     policy = {"Statement": [statement(**condition) for condition in conditions]}
     plan = plan_for(kit)
     assert gets_in(policy, plan, who)

@@ -1,4 +1,4 @@
-"""The README's tables, compared with what the program really knows."""
+"""The tables of the documentation, compared with what the program really knows."""
 
 import re
 from datetime import timedelta
@@ -9,8 +9,9 @@ import pytest
 from sandbox import reasontables
 from spacelift_aws.settings import Settings, WorkerSettings
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-SETTINGS = README.partition("## Settings")[2].partition("\n## ")[0]
+DOCS = Path(__file__).parents[2] / "docs"
+REASONS = (DOCS / "reasons.md").read_text()
+SETTINGS = (DOCS / "settings.md").read_text()
 
 
 def first_column(text: str) -> list[str]:
@@ -19,12 +20,12 @@ def first_column(text: str) -> list[str]:
 
 
 def test_the_tables_of_reasons_are_those_of_the_program() -> None:
-    assert reasontables.rendered(README) == README
+    assert reasontables.rendered(REASONS) == REASONS
 
 
 @pytest.mark.parametrize("condition", ["TrustVerified", "CredentialsIssued", "Succeeded", "LogsMasked"])
 def test_each_of_these_conditions_has_its_table(condition: str) -> None:
-    assert reasontables.table(condition) in README
+    assert reasontables.table(condition) in REASONS
 
 
 def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
