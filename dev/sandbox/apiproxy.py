@@ -23,6 +23,8 @@ from yarl import URL
 
 from sandbox import kubeconfig
 from sandbox.cluster import Cluster
+from sandbox.crashpoints.calls import Fault as Point
+from sandbox.crashpoints.calls import Moment, Order, until
 
 _OF_ONE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})
 _GONE = {"kind": "Status", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old resource version"}
@@ -91,6 +93,8 @@ class ApiProxy:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.endpoint = ""
+        self.orders: Callable[[str, str, str], Order | None] = lambda _method, _path, _query: None
+        """Asked about every call but watches: method, path, query."""
         self._faults: tuple[Fault, ...] = ()
         self._lifted: dict[Fault, asyncio.Event] = {}
         self._gaps: dict[str, _Gap] = {}
@@ -200,6 +204,9 @@ class ApiProxy:
         body = await http.read()
         if "watch" in http.query:
             return await self._watch(http)
+        order = self.orders(http.method, http.path, http.query_string)
+        if order is not None:
+            return await self._obey(order, http, body)
         fault = next((fault for fault in self._faults if fault.takes(http.method, http.path)), None)
         if fault is None:
             return await self._forward(http, body)
@@ -216,9 +223,49 @@ class ApiProxy:
                 return await self._forward(http, body)
             case Lose(after):
                 self._carry_out_later(http, body, after)
-                if http.transport is not None:
-                    http.transport.abort()
-                return web.Response(status=500)
+                return _cut(http)
+
+    async def _obey(self, order: Order, http: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """The call is where its client dies, or where something goes wrong."""
+        match order.what:
+            case Moment() | None:
+                return await self._die(order, http, body)
+            case Point.CONFLICT:
+                return _refusal(Refuse(409, "Conflict", "the object has been modified"))
+            case Point.BUSY:
+                return _refusal(Refuse(429, "TooManyRequests", "please try again later", retry_after=1))
+            case Point.FAILED:
+                return _refusal(Refuse(500, "InternalError"))
+            case Point.UNAVAILABLE:
+                return _refusal(Refuse(503, "ServiceUnavailable"))
+            case Point.DONE_AND_FAILED:
+                await self._forward(http, body)
+                return _refusal(Refuse(500, "InternalError"))
+            case Point.RESET:
+                self._carry_out_later(http, body, 0)
+            case Point.LOST | Point.LATE:
+                if order.what is Point.LOST:
+                    await self._forward(http, body)
+                await until(lambda: http.transport is None or http.transport.is_closing())
+                if order.what is Point.LATE:
+                    self._carry_out_later(http, body, 1)
+            case Point.NO_CONNECTION:
+                pass
+        return _cut(http)
+
+    async def _die(self, order: Order, http: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """The client is killed around this call, or was to be killed before it."""
+        if order.what in (Moment.BETWEEN, Moment.AFTER):
+            answer = await self._forward(http, body)
+            if order.what is Moment.AFTER:
+                await answer.prepare(http)
+                await answer.write_eof()
+                order.reached()
+                return answer
+        if order.what is not None:
+            order.reached()
+        await order.released()
+        return _cut(http)
 
     def _carry_out_later(self, http: web.BaseRequest, body: bytes, after: float) -> None:
         async def later() -> None:
@@ -254,9 +301,7 @@ class ApiProxy:
                 return out
         except (asyncio.CancelledError, aiohttp.ClientError):
             # Cut by a gap, or either side has gone: what remains of the connection goes too.
-            if http.transport is not None:
-                http.transport.abort()
-            return web.Response(status=500)
+            return _cut(http)
         finally:
             self._watches.discard(watch)
 
@@ -265,6 +310,13 @@ class ApiProxy:
     ) -> "contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]":
         url = URL(self._cluster.server + http.raw_path, encoded=True)
         return self._upstream.request(http.method, url, headers=_passed_on(http.headers), data=body or None)
+
+
+def _cut(http: web.BaseRequest) -> web.Response:
+    """End the connection without an answer."""
+    if http.transport is not None:
+        http.transport.abort()
+    return web.Response(status=500)
 
 
 async def _end_tasks() -> None:

@@ -7,21 +7,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_LEFT_OUT: list[dict[str, Any]] = [
+    {"level": "None", "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*"]},
+    {
+        "level": "None",
+        "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}],
+        "namespaces": ["kube-system", "kube-node-lease"],
+    },
+]
+
 POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [*_LEFT_OUT, {"level": "Metadata"}],
+}
+"""Who did what to which object, without any content; one entry a request, when it was answered."""
+
+WITH_REQUESTS = {
+    **POLICY,
     "rules": [
-        {"level": "None", "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*"]},
+        *_LEFT_OUT,
+        {"level": "Metadata", "verbs": ["create"], "resources": [{"group": "", "resources": ["secrets"]}]},
         {
-            "level": "None",
-            "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}],
-            "namespaces": ["kube-system", "kube-node-lease"],
+            "level": "Request",
+            "userGroups": ["system:serviceaccounts"],
+            "verbs": ["create", "update", "patch", "delete", "deletecollection"],
         },
         {"level": "Metadata"},
     ],
 }
-"""Who did what to which object, without any content; one entry a request, when it was answered."""
+"""The same, and what service accounts send, but for what is in the Secrets that they create."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,14 @@ def read(log: Path) -> Iterator[AuditEvent]:
             # The last line may be half written still.
             if line.endswith("\n"):
                 yield _event(json.loads(line))
+
+
+def read_from(log: Path, offset: int) -> tuple[list[AuditEvent], int]:
+    """The whole entries of `log` from a byte on, and the byte from which to read on."""
+    with log.open("rb") as lines:
+        lines.seek(offset)
+        whole, _, _ = lines.read().rpartition(b"\n")
+    return [_event(json.loads(line)) for line in whole.splitlines()], offset + len(whole) + bool(whole)
 
 
 def _event(raw: dict[str, Any]) -> AuditEvent:

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def start(
     controller_manager_args: Sequence[str] = (),
     etcd_args: Sequence[str] = (),
     controllers: Sequence[str] = (),
+    audit_policy: Mapping[str, Any] = audit.POLICY,
     say: Say = to_stderr,
 ) -> "ControlPlane":
     """Start a control plane and wait until pods can be created in namespace `default`.
@@ -47,6 +48,7 @@ def start(
         programs,
         {_ETCD: etcd_args, _API_SERVER: apiserver_args, _CONTROLLER_MANAGER: controller_manager_args},
         controllers,
+        audit_policy,
         say,
     )
     try:
@@ -60,9 +62,11 @@ def start(
     return cluster
 
 
-def cluster(*, crds: Sequence[Path] = (), say: Say = to_stderr) -> Cluster:
+def cluster(
+    *, crds: Sequence[Path] = (), audit_policy: Mapping[str, Any] = audit.POLICY, say: Say = to_stderr
+) -> Cluster:
     """The cluster of the current kubeconfig context if `USE_EXISTING_CLUSTER` is `true`, else a new control plane."""
-    return ExistingCluster(crds=crds) if uses_existing() else start(crds=crds, say=say)
+    return ExistingCluster(crds=crds) if uses_existing() else start(crds=crds, audit_policy=audit_policy, say=say)
 
 
 def uses_existing() -> bool:
@@ -79,10 +83,16 @@ class ControlPlane(Cluster):
     """Signs further certificates, such as a node's; its own certificate and key are `authority.pair`."""
 
     def __init__(
-        self, programs: dict[str, Path], arguments: dict[str, Sequence[str]], controllers: Sequence[str], say: Say
+        self,
+        programs: dict[str, Path],
+        arguments: dict[str, Sequence[str]],
+        controllers: Sequence[str],
+        audit_policy: Mapping[str, Any],
+        say: Say,
     ) -> None:
         super().__init__(Supervisor())
         self._say = say
+        self._audit_policy = audit_policy
         self._reserved = _reserve_port()
         port: int = self._reserved.getsockname()[1]
         self.server = f"https://127.0.0.1:{port}"
@@ -153,7 +163,7 @@ class ControlPlane(Cluster):
 
     def _files(self) -> components.Files:
         policy = self.folder / "audit-policy.json"
-        policy.write_text(json.dumps(audit.POLICY))
+        policy.write_text(json.dumps(self._audit_policy))
         log = self.folder / "audit.log"
         log.touch(mode=0o600)
         return components.Files(

@@ -21,7 +21,21 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from sandbox.faults import Answer, Drop, Match, Pass, Plain, Refusal, Request, Rule, read_request
+from sandbox.crashpoints.calls import Fault as Point
+from sandbox.crashpoints.calls import Moment, Order, until
+from sandbox.faults import (
+    Answer,
+    Drop,
+    Match,
+    Pass,
+    Plain,
+    Refusal,
+    Request,
+    Rule,
+    internal_failure,
+    read_request,
+    throttled,
+)
 
 # Headers about one connection (RFC 9110, 7.6.1), and those that each side writes anew.
 _OF_ONE_CONNECTION = frozenset(
@@ -30,6 +44,8 @@ _OF_ONE_CONNECTION = frozenset(
 _CODE = re.compile(rb"<Code>([^<]*)</Code>")
 _REQUEST_ID = re.compile(rb"<RequestId>([^<]*)</RequestId>")
 _SESSION = re.compile(rb"<AccessKeyId>([^<]*)</AccessKeyId>.*<Arn>([^<]*)</Arn>", re.DOTALL)
+_HEARD_WITHIN = 0.05
+"""Seconds until an answer that was sent is read."""
 _UNKNOWN_CALLER = "arn:aws:iam::000000000000:user/unknown"
 
 
@@ -66,6 +82,8 @@ class FaultProxy:
         self.endpoint = ""
         self.overhear: Callable[[bytes], None] | None = None
         """Hears every answer as it is, secrets included: for who wants to find out where they turn up."""
+        self.orders: Callable[[Request], Order | None] = lambda _request: None
+        """Asked about every call that no rule takes."""
         self._caller_arn = caller_arn
         self._sessions: dict[str, str] = {}
         self._rules: tuple[Rule, ...] = ()
@@ -182,7 +200,11 @@ class FaultProxy:
             rule.used += 1
             answer = rule.answer
             await self._delay(rule)
-        answered = await self._answer(answer, request, http, body)
+        order = self.orders(request) if rule is None else None
+        if order is None:
+            answered = await self._answer(answer, request, http, body)
+        else:
+            answered = await self._obey(order, request, http, body)
         self._record(request, answered, started, rule)
         if answered.status is None:
             if http.transport is not None:
@@ -216,6 +238,38 @@ class FaultProxy:
                 return _Answered(None)
             case Pass():
                 return await self._forward(http, body)
+
+    async def _obey(self, order: Order, request: Request, http: web.BaseRequest, body: bytes) -> _Answered:
+        """The call is where its client dies, or where something goes wrong."""
+        match order.what:
+            case Moment() | None:
+                return await self._die(order, http, body)
+            case Point.BUSY:
+                return await self._answer(throttled(), request, http, body)
+            case Point.FAILED:
+                return await self._answer(internal_failure(), request, http, body)
+            case Point.UNAVAILABLE:
+                return await self._answer(Plain(), request, http, body)
+            case Point.LOST:
+                await self._forward(http, body)
+                await until(lambda: http.transport is None or http.transport.is_closing())
+            case _:
+                return await self._answer(Drop(after_serving=order.what is Point.RESET), request, http, body)
+        return _Answered(None)
+
+    async def _die(self, order: Order, http: web.BaseRequest, body: bytes) -> _Answered:
+        """The client is killed around this call, or was to be killed before it."""
+        answered = _Answered(None)
+        if order.what in (Moment.BETWEEN, Moment.AFTER):
+            answered = await self._forward(http, body)
+        if order.what is Moment.AFTER:
+            order.scope.frozen = True
+            asyncio.get_running_loop().call_later(_HEARD_WITHIN, order.reached)
+            return answered
+        if order.what is not None:
+            order.reached()
+        await order.released()
+        return _Answered(None)
 
     def _refuse(self, refusal: Refusal, caller: str, role: str) -> _Answered:
         request_id = str(uuid.uuid4())

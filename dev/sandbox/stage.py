@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from sandbox import audit
 from sandbox.aws import DEFAULT_REGION, Account, Aws, Identity, aws_cli, start_aws
 from sandbox.cluster import Cluster
 from sandbox.controller import Controller
@@ -183,6 +184,7 @@ def set_stage(
     *,
     installation: str = INSTALLATION,
     install: bool = True,
+    audit_policy: Mapping[str, Any] = audit.POLICY,
     say: Say = to_stderr,
 ) -> Iterator[Stage]:
     """All of it but the controller's start, which is the caller's; `settings` are the controller's variables.
@@ -193,7 +195,7 @@ def set_stage(
     with ExitStack() as stack:
         cli = aws_cli(say)
         say("starting the control plane" if not uses_existing() else "using the cluster of the kubeconfig's context")
-        running = stack.enter_context(cluster(crds=[CRDS] if install else (), say=say))
+        running = stack.enter_context(cluster(crds=[CRDS] if install else (), audit_policy=audit_policy, say=say))
         own = isinstance(running, ControlPlane)
         namespaces: list[str] = []
         if not own:

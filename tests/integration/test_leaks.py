@@ -1,54 +1,77 @@
 """Whatever happens to a Run, its credentials are in its Secret and its container's environment and nowhere else."""
 
-import base64
 import json
-import re
+import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
+from sandbox.crashpoints.minted import Minted
 from sandbox.faults import Match, Rule
 from sandbox.objects import Object, complete, condition
 from sandbox.stage import Stage
 
-_SECRETS = re.compile(rb"<(?:SecretAccessKey|SessionToken)>([^<]+)<")
-
 QUOTING_POLICY = "quotes-secrets"
 
 
+@dataclass
+class Talkative:
+    """A stage with a controller that says all it ever would, and where it says it."""
+
+    stage: Stage
+    metrics: str
+    folder: Path
+
+
 @pytest.fixture
-def talkative(stage: Stage) -> Iterator[Stage]:
-    """The stage with a controller that logs all it ever would."""
+def talkative(stage: Stage, tmp_path: Path) -> Iterator[Talkative]:
+    """Whatever the controller writes besides its log goes into a folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     stage.controller.stop()
-    stage.controller.start({"SPACELIFT_AWS_LOG_LEVEL": "DEBUG"})
-    yield stage
+    more = {"SPACELIFT_AWS_LOG_LEVEL": "DEBUG", "SPACELIFT_AWS_METRICS_PORT": str(port)}
+    files = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "SPACELIFT_AWS_AUDIT_LOG": str(tmp_path / "trail")}
+    stage.controller.start({**more, **files})
+    yield Talkative(stage, f"http://127.0.0.1:{port}/metrics", tmp_path)
     stage.controller.stop()
 
 
 @pytest.fixture
-def minted(stage: Stage) -> Iterator[set[str]]:
+def minted(stage: Stage) -> Iterator[Minted]:
     """Every secret access key and session token that STS gives out meanwhile."""
-    values: set[str] = set()
-    stage.proxy.overhear = lambda body: values.update(value.decode() for value in _SECRETS.findall(body))
+    values = Minted(kept=10_000)
+    stage.proxy.overhear = values.hear
     yield values
     stage.proxy.overhear = None
 
 
+@dataclass
+class Processes:
+    """What was seen of every process on this machine."""
+
+    arguments: set[str] = field(default_factory=set)
+    environments: set[str] = field(default_factory=set)
+
+
 @pytest.fixture
-def command_lines() -> Iterator[set[str]]:
-    """The arguments of every process that was seen on this machine meanwhile."""
-    seen: set[str] = set()
-    ended = threading.Event()
+def processes(stage: Stage) -> Iterator[Processes]:
+    """The arguments of all processes, and the environments of the sandbox's own but the runs' containers."""
+    seen, ended = Processes(), threading.Event()
 
     def look() -> None:
         while not ended.wait(0.02):
-            for process in Path("/proc").glob("[0-9]*/cmdline"):
+            for process in Path("/proc").glob("[0-9]*"):
                 with suppress(OSError):
-                    seen.add(process.read_text(errors="replace"))
+                    seen.arguments.add((process / "cmdline").read_text(errors="replace"))
+            with suppress(OSError):
+                own = Path(f"/proc/{stage.controller.process.pid}/environ")
+                seen.environments.add(own.read_text(errors="replace"))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -92,22 +115,22 @@ def quoting_policy(namespace: str) -> list[Object]:
     return [policy, binding]
 
 
-def forms(value: str) -> set[str]:
-    """As it is, as a Secret's `data` has it, and as JSON or a URL would write it."""
-    return {
-        value,
-        base64.b64encode(value.encode()).decode(),
-        json.dumps(value)[1:-1],
-        value.replace("/", "\\/"),
-        quote(value, safe=""),
-    }
-
-
-def everything_said(stage: Stage) -> dict[str, str]:
+def everything_said(on: Talkative, processes: Processes) -> dict[str, str]:
     """What anybody without a right to Secrets can come by."""
-    said = {"the controller's log": stage.controller.logs}
+    with urllib.request.urlopen(on.metrics, timeout=5) as answer:
+        metrics = answer.read().decode()
+    stage = on.stage
+    said = {
+        "the controller's log": stage.controller.logs,
+        "metrics": metrics,
+        "a command line": "\n".join(processes.arguments),
+        "the controller's environment": "\n".join(processes.environments),
+    }
     for kinds in ("events", "runs", "awsintegrations", "pods"):
         said[kinds] = stage.cluster.kubectl("get", kinds, "--all-namespaces", "--output=json").stdout
+    for file in on.folder.rglob("*"):
+        if file.is_file():
+            said[file.name] = file.read_text(errors="replace")
     if stage.cluster.audit_log is not None:
         said["the audit log"] = stage.cluster.audit_log.read_text()
     return said
@@ -119,9 +142,9 @@ def was_refused(run: Object | None) -> bool:
 
 @pytest.mark.slow
 def test_credentials_turn_up_nowhere(
-    talkative: Stage, namespace: str, minted: set[str], command_lines: set[str]
+    talkative: Talkative, namespace: str, minted: Minted, processes: Processes
 ) -> None:
-    stage, refused = talkative, talkative.namespace()
+    stage, refused = talkative.stage, talkative.stage.namespace()
     for body in quoting_policy(refused):
         stage.cluster.kubectl("apply", "--filename=-", input=json.dumps(body))
     try:
@@ -151,9 +174,8 @@ def test_credentials_turn_up_nowhere(
         stage.objects.patch("Run", refused, name, {"spec": {"stop": True}})
         stage.objects.wait("Run", refused, name, complete)
 
-    assert len(minted) >= 2 * (len(good) + 3)
-    said = {**everything_said(stage), "a command line": "\n".join(command_lines)}
+    assert len(minted.values) >= 2 * (len(good) + 3)
+    said = everything_said(talkative, processes)
+    assert "trail" in said
     assert all(said.values()), "there is nothing to look through"
-    # More are given out meanwhile.
-    found = [place for value in tuple(minted) for form in forms(value) for place, text in said.items() if form in text]
-    assert found == []
+    assert [place for place, text in said.items() if any(form in text for form in minted.writings())] == []

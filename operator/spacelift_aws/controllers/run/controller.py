@@ -299,7 +299,7 @@ class Executor:
         except KubeError as error:
             self._pod_refused(seen, error)
         else:
-            known = self._memories.of(seen.run_id)
+            known = replace(self._memories.of(seen.run_id), pod_search=PodSearch.NOT_LOOKED)
             self._memories.put(seen.run_id, replace(known, failures=0, trouble=None, pod_denied_since=None))
             self._journal.pod_created(seen, self._clock())
             self._view.saw_pod(parse_pod(answer))
@@ -322,7 +322,9 @@ class Executor:
         try:
             pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
         except NotFound:
-            return  # gone in between: created with the next decision
+            # Gone in between. It may have been this Run's own.
+            self._found(seen, PodSearch.NOT_LOOKED)
+            return
         if pod.owner_uid == seen.run.metadata.uid and pod.executor == self._role.executor:
             self._view.saw_pod(pod)
             return

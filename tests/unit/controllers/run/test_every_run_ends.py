@@ -187,6 +187,7 @@ class EventRouter:
             self.memory = replace(self.memory, verdict=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, "invalid"))
         else:
             self.pods_made += 1
+            self.memory = replace(self.memory, pod_search=PodSearch.NOT_LOOKED)
             assert self.pods_made == 1, "a Run is never repeated"
             annotations = {
                 "aws.spacelift.io/credentials-expire-at": self.memory.expires_at.isoformat()
@@ -241,6 +242,7 @@ class EventRouter:
             self.vanish()
 
     def vanish(self) -> None:
+        """The pod goes. Once more, and the executor has forgotten it too."""
         self.pod, self.gone, self.last_pod = None, self.pod, self.pod or self.last_pod
 
     def restart(self) -> None:

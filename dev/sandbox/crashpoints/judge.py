@@ -1,0 +1,168 @@
+"""What must hold of a life, whatever befell it, judged by what the API server wrote down."""
+
+import json
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox.audit import AuditEvent, read_from
+from sandbox.crashpoints.lives import Life
+from sandbox.objects import Object, condition
+from sandbox.program import ROOT
+
+TERMINAL = ("Finished", "Failed", "Stopped")
+Kind = tuple[str, str]
+"""Verb and resource, subresource included."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Whose calls are judged, and what its role lets it do: verb, group and resource."""
+
+    user_ends: str
+    allowed: frozenset[tuple[str, str, str]]
+
+    @classmethod
+    def of(cls, role: str) -> "Rules":
+        """The rules of one of the roles that `install.yaml` has; accounts are called as their roles."""
+        documents = yaml.safe_load_all((ROOT / "install.yaml").read_text())
+        wanted = [body for body in documents if body and body["kind"] in ("ClusterRole", "Role")]
+        rules = [
+            rule for body in wanted if body["metadata"]["name"] in (role, f"{role}-lease") for rule in body["rules"]
+        ]
+        return cls(f":{role}", frozenset(_spelt_out(rules)))
+
+
+def _spelt_out(rules: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str, str]]:
+    for rule in rules:
+        for group in rule.get("apiGroups", ()):
+            for resource in rule.get("resources", ()):
+                for verb in rule["verbs"]:
+                    yield verb, group, resource
+
+
+class AuditTail:
+    """The audit log by namespace, read on from where it was read last."""
+
+    def __init__(self, log: Path) -> None:
+        self._log, self._lock = log, threading.Lock()
+        self._offset = log.stat().st_size
+        self._events: defaultdict[str, list[AuditEvent]] = defaultdict(list)
+
+    def of(self, namespace: str) -> list[AuditEvent]:
+        """All that was done in a namespace so far."""
+        with self._lock:
+            events, self._offset = read_from(self._log, self._offset)
+            for event in events:
+                self._events[event.namespace].append(event)
+            return list(self._events[namespace])
+
+    def forget(self, namespace: str) -> None:
+        self._events.pop(namespace, None)
+
+
+def kinds(events: Iterable[AuditEvent], rules: Rules) -> Counter[Kind]:
+    """The executor's own calls, counted. Events may be dropped, and are none of a life's course."""
+    ours = (event for event in events if event.user.endswith(rules.user_ends) and event.resource != "events")
+    return Counter((event.verb, _resource(event)) for event in ours)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What there is when a life is over."""
+
+    life: Life
+    events: Sequence[AuditEvent]
+    run: Object | None
+    secrets: Sequence[str]
+    """Names of the Secrets with run credentials that are left."""
+    usual: Counter[Kind]
+    """What is called where nothing goes wrong."""
+    spare: int
+    """How many more calls of a kind than twice the usual there may be."""
+    minted: frozenset[str]
+    """Secret values that STS gave out meanwhile, in all their writings."""
+
+
+def complaints(evidence: Evidence, rules: Rules) -> list[str]:
+    """All that is wrong; empty where nothing is."""
+    ours = [event for event in evidence.events if event.user.endswith(rules.user_ends)]
+    return [
+        *_of_the_end(evidence),
+        *_of_pods(evidence, ours),
+        *_of_secrets(evidence, ours),
+        *_of_permissions(ours, rules),
+        *_of_the_budget(evidence, rules),
+        *_of_credentials(evidence),
+    ]
+
+
+def _of_the_end(evidence: Evidence) -> Iterable[str]:
+    life, run = evidence.life, evidence.run
+    if not life.ends:
+        if run is not None:
+            yield "the Run is still there"
+        return
+    end = ((run or {}).get("status", {}).get("phase", ""), condition(run, "Succeeded").get("reason", ""))
+    if end not in life.ends:
+        yield f"ended {'/'.join(end)} instead of {' or '.join('/'.join(one) for one in sorted(life.ends))}"
+
+
+def _of_pods(evidence: Evidence, ours: Sequence[AuditEvent]) -> Iterable[str]:
+    made = sum((event.verb, _resource(event), event.code) == ("create", "pods", 201) for event in ours)
+    least, most = evidence.life.pods
+    if not least <= made <= most:
+        yield f"{made} pods were made"
+
+
+def _of_secrets(evidence: Evidence, ours: Sequence[AuditEvent]) -> Iterable[str]:
+    if evidence.secrets:
+        yield f"left behind: {', '.join(evidence.secrets)}"
+    ends = [event for event in ours if _is_end(event)]
+    if len(ends) > 1:
+        yield f"{len(ends)} ends were written"
+    made = [event for event in ours if (event.verb, event.resource, event.code) == ("create", "secrets", 201)]
+    real = [event for event in made if "dryRun" not in event.uri]
+    if not ends or not real:
+        return
+    gone = [
+        event for event in ours if (event.verb, event.resource) == ("delete", "secrets") and event.code in (200, 404)
+    ]
+    if not any(real[-1].completed <= event.completed <= ends[0].received for event in gone):
+        yield "the end was written before the Secret was gone"
+
+
+def _is_end(event: AuditEvent) -> bool:
+    phase = event.raw.get("requestObject", {}).get("status", {}).get("phase")
+    return (event.verb, _resource(event), event.code) == ("patch", "runs/status", 200) and phase in TERMINAL
+
+
+def _of_permissions(ours: Sequence[AuditEvent], rules: Rules) -> Iterable[str]:
+    for event in ours:
+        if (event.verb, event.api_group, _resource(event)) not in rules.allowed:
+            yield f"its role does not list {event.verb} {_resource(event)}"
+        if event.raw.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid":
+            yield f"forbidden: {event.verb} {_resource(event)}"
+
+
+def _of_the_budget(evidence: Evidence, rules: Rules) -> Iterable[str]:
+    if evidence.life.open_ended:
+        return
+    for kind, count in kinds(evidence.events, rules).items():
+        if count > 2 * evidence.usual[kind] + evidence.spare:
+            yield f"{count} times {kind[0]} {kind[1]}, usually {evidence.usual[kind]}"
+
+
+def _of_credentials(evidence: Evidence) -> Iterable[str]:
+    text = "\n".join(json.dumps(event.raw) for event in evidence.events)
+    if any(value in text for value in evidence.minted):
+        yield "credentials in the audit log"
+
+
+def _resource(event: AuditEvent) -> str:
+    return f"{event.resource}/{event.subresource}".rstrip("/")
