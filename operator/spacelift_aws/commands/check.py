@@ -6,6 +6,7 @@ As in the election itself nobody's clock is believed: a Lease whose record chang
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.connection import connect, load_configuration
@@ -53,10 +54,17 @@ async def check(lease: LeaseName) -> str:
         await connection.http.close()
 
 
-async def renewal(kube: Kube, lease: LeaseName, *, within: float = WITHIN, every: float = LOOK_EVERY) -> str:
-    """Wait until a replica renews a Lease that it holds; `within` and `every` are seconds."""
+async def renewal(
+    kube: Kube,
+    lease: LeaseName,
+    *,
+    within: float = WITHIN,
+    every: float = LOOK_EVERY,
+    clock: Callable[[], float] = time.monotonic,
+) -> str:
+    """Wait until a replica renews a Lease that it holds; `within` and `every` are seconds of the clock."""
     title = f"Lease {lease.namespace}/{lease.name}"
-    deadline = time.monotonic() + within
+    deadline = clock() + within
     before: tuple[str, str] | None = None
     while True:
         try:
@@ -70,6 +78,6 @@ async def renewal(kube: Kube, lease: LeaseName, *, within: float = WITHIN, every
             seen = f"there is no {title}: no replica has come as far as to ask for it"
         except KubeError as error:
             seen = f"{title} cannot be read: {error}"
-        if time.monotonic() > deadline:
+        if clock() > deadline:
             raise NobodyActsError(f"{seen}. See the logs of the pods")
         await asyncio.sleep(every)

@@ -62,10 +62,11 @@ def test_runs(plugin: Plugin, finished: str) -> None:
 def test_runs_as_they_change(stage: Stage, plugin: Plugin, ready: str) -> None:
     with plugin.on_terminal("runs", "-n", ready, "--watch") as terminal:
         terminal.until("NAME")
-        stage.run(ready, "sleep 2", name="fresh")
+        stage.run(ready, "trap 'exit 0' TERM; while :; do sleep 0.1; done", name="fresh")
         terminal.until("Running")
-        terminal.until("in 59m")
-        terminal.until("Finished")
+        terminal.until("in 5")
+        stage.objects.patch("Run", ready, "fresh", {"spec": {"stop": True}})
+        terminal.until("Stopped")
         terminal.type("\x03")
         assert terminal.end() == 130
 
