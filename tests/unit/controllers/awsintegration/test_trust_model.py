@@ -165,7 +165,7 @@ SPECS = st.sampled_from(
 )
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(policy=POLICIES, spec=SPECS)
 def test_nobody_else_gets_in_where_the_operator_says_verified(kit: Any, policy: Policy, spec: dict[str, Any]) -> None:
     plan = plan_for(kit, **spec)

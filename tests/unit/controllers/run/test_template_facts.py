@@ -51,12 +51,12 @@ def test_hundreds_of_large_templates_cost_little_memory(kit: Any) -> None:
     stores = Stores()
     tracemalloc.start()
     try:
-        for number in range(40):
+        for number in range(8):
             stores.put_run(big(kit, number))
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert size / 40 < 50_000, "bytes a Run whose template has 200,000"
+    assert size / 8 < 50_000, "bytes a Run whose template has 200,000"
 
 
 def test_a_template_is_looked_through_once(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
