@@ -1,22 +1,15 @@
 """The tables of the documentation, compared with what the program really knows."""
 
 import re
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from sandbox import reasontables
-from spacelift_aws.settings import Settings, WorkerSettings
+from sandbox import reasontables, reference
+from spacelift_aws.settings import WorkerSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 REASONS = (DOCS / "reasons.md").read_text()
-SETTINGS = (DOCS / "settings.md").read_text()
-
-
-def first_column(text: str) -> list[str]:
-    """The names in the first column of a table's rows."""
-    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 
 
 def test_the_tables_of_reasons_are_those_of_the_program() -> None:
@@ -28,29 +21,19 @@ def test_each_of_these_conditions_has_its_table(condition: str) -> None:
     assert reasontables.table(condition) in REASONS
 
 
-def test_every_setting_has_a_row_and_every_row_a_setting() -> None:
-    names = [f"SPACELIFT_AWS_{name.upper()}" for name in WorkerSettings.model_fields]
-    assert sorted(first_column(SETTINGS)) == sorted(names)
+@pytest.mark.parametrize("page", reference.PAGES, ids=lambda page: str(page.name))
+def test_the_generated_pages_are_what_the_program_says(page: Path) -> None:
+    assert page.read_text() == reference.PAGES[page]()
 
 
-def test_the_controller_has_none_of_the_workers_settings() -> None:
-    common = first_column(SETTINGS.partition("Of workers alone")[0])
-    assert sorted(common) == sorted(f"SPACELIFT_AWS_{name.upper()}" for name in Settings.model_fields)
+def test_every_setting_and_every_command_is_there() -> None:
+    settings = re.findall(r"^\| `SPACELIFT_AWS_(\w+)` \|", reference.settings(), re.MULTILINE)
+    assert settings == [name.upper() for name in WorkerSettings.model_fields]
+    headings = re.findall(r"^## (\S+)$", reference.commands(), re.MULTILINE)
+    assert {"run", "trust-policy", "doctor", "revoke"} <= set(headings)
 
 
-def test_the_defaults_are_those_of_the_settings() -> None:
-    shown = dict(re.findall(r"^\| `(SPACELIFT_AWS_\w+)` \| `([^`]+)` \|", SETTINGS, re.MULTILINE))
-    for name, field in WorkerSettings.model_fields.items():
-        default = field.default
-        if default is None or field.default_factory is not None or name == "namespaces":
-            assert f"SPACELIFT_AWS_{name.upper()}" not in shown
-            continue
-        if isinstance(default, timedelta):
-            default = f"{default.total_seconds():g}"
-        elif isinstance(default, tuple):
-            default = "[" + ", ".join(f'"{entry}"' for entry in default) + "]"
-        elif isinstance(default, float):
-            default = f"{default:g}"
-        elif isinstance(default, bool):
-            default = str(default).lower()
-        assert shown[f"SPACELIFT_AWS_{name.upper()}"] == default
+def test_fields_are_shown_with_their_type_default_and_range() -> None:
+    rows = reference.fields("AwsIntegration").splitlines()
+    assert any(row.startswith("| `durationSeconds` | integer, 900 to 43200 | `3600` | How long") for row in rows)
+    assert any(row.startswith("| `tags[].from.label` | string |  | The key of a label") for row in rows)
