@@ -102,10 +102,10 @@ def settings() -> str:
             [
                 "# Settings",
                 _GENERATED.format(source="operator/spacelift_aws/settings.py"),
-                "Environment variables of the controller and of workers. The charts set the important ones from their "
-                "values; set others with `extraEnv`. Durations are numbers of seconds, and most exist so that tests can "
-                "shorten them: the defaults are good. Lists are JSON. `spacelift-aws check controller` says which setting "
-                "is wrong.",
+                "Environment variables of the controller and of workers. The charts set the important ones from "
+                "their values; set others with `extraEnv`. Durations are numbers of seconds, and most exist so that "
+                "tests can shorten them: the defaults are good. Lists are JSON. `spacelift-aws check controller` says "
+                "which setting is wrong.",
                 _table(_settings(Settings.model_fields), head),
                 "Of workers alone:",
                 _table(_settings(own), head),

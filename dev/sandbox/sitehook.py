@@ -1,12 +1,16 @@
 """What MkDocs does not do by itself; `mkdocs.yml` names this module as a hook.
 
 Pages link to files outside `docs/` by relative paths, so that the links work in the repository too. On the site they
-lead to the repository.
+lead to the repository. Mermaid, which draws the diagrams, is kept packed in `dev/site`: the package @mermaid-js/tiny 11.17.2.
 """
 
+import gzip
 import posixpath
 import re
+from pathlib import Path
 from typing import Any
+
+from sandbox.program import ROOT
 
 _LINK = re.compile(r"\]\((?P<target>(?:\.\./)+[^)#\s]+)(?P<anchor>#[^)]*)?\)")
 
@@ -26,3 +30,9 @@ def to_repository(markdown: str, page: str, repository: str) -> str:
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
     """MkDocs calls this for each page before it becomes HTML."""
     return to_repository(markdown, page.file.src_uri, config["repo_url"].rstrip("/"))
+
+
+def on_post_build(*, config: Any) -> None:
+    """MkDocs calls this when the site is written."""
+    script = Path(config["site_dir"]) / "assets" / "mermaid.tiny.js"
+    script.write_bytes(gzip.decompress((ROOT / "dev" / "site" / "mermaid.tiny.js.gz").read_bytes()))
