@@ -1,7 +1,7 @@
 """What MkDocs does not do by itself; `mkdocs.yml` names this module as a hook.
 
 Pages link to files outside `docs/` by relative paths, so that the links work in the repository too. On the site they
-lead to the repository. Mermaid, which draws the diagrams, is kept packed in `dev/site`: the package @mermaid-js/tiny 11.17.2.
+lead to the repository. Mermaid draws the diagrams. It is kept packed in `dev/site`: npm's @mermaid-js/tiny 11.17.2.
 """
 
 import gzip
