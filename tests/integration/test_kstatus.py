@@ -1,4 +1,7 @@
-"""What kstatus makes of both kinds: by it Flux, Helm and Argo CD decide whether to wait, to go on, or to give up."""
+"""What kstatus makes of both kinds: by it Flux and Helm decide whether to wait, to go on, or to give up.
+
+Argo CD's health checks and Flux's expressions from `examples/` have to say the same of the same objects.
+"""
 
 import json
 import subprocess
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 from tests.integration.runs.play import FOREVER, HOLD, Play, container, phase, play
 
-from sandbox import binaries
+from sandbox import binaries, gitops
 from sandbox.objects import Object, complete
 from sandbox.stage import Stage
 
@@ -20,9 +23,16 @@ def judged(*bodies: Object) -> list[str]:
     return subprocess.run([program], input=objects, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
+ARGO = {"InProgress": "Progressing", "Failed": "Degraded", "Current": "Healthy"}
+
+
 def status(body: Object) -> str:
+    """What all three say."""
     [line] = judged(body)
-    return line.partition(":")[0]
+    verdict = line.partition(":")[0]
+    assert gitops.argo_health(body)[0] == ARGO[verdict]
+    assert gitops.flux_health(body) == verdict
+    return verdict
 
 
 RUNS: dict[str, tuple[dict[str, Any], Callable[[Object | None], bool], str]] = {
@@ -74,7 +84,7 @@ def test_nothing_is_ready_before_it_was_looked_at(scene: Play) -> None:
         run = scene.stage.objects.get("Run", scene.namespace, scene.run("unseen"))
         integration = scene.stage.integration(scene.namespace, "unseen")
         assert run is not None
-        assert [line.partition(":")[0] for line in judged(run, integration)] == ["InProgress"] * 2
+        assert [status(run), status(integration)] == ["InProgress"] * 2
         scene.patch("unseen", stop=True)
     finally:
         scene.stage.controller.start()

@@ -1,0 +1,80 @@
+"""The documentation's code: what the pages show and `examples/` holds, for the tests that apply and check it."""
+
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.program import ROOT
+
+PAGES = (
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "charts").glob("*/README.md")),
+    *sorted((ROOT / "cli").glob("*.md")),
+)
+EXAMPLES = ROOT / "examples"
+_BLOCK = re.compile(
+    r"^(?:<!-- Not applied: (?P<why>.+?) -->\n+)?"
+    r"(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One code block of a page. `why_not` says why nothing applies it, and is empty where a test does."""
+
+    page: Path
+    language: str
+    text: str
+    why_not: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}: {self.text.strip().partition(chr(10))[0]}"
+
+
+def blocks(*languages: str) -> Iterator[Block]:
+    """All blocks of these languages on all pages."""
+    for page in PAGES:
+        for found in _BLOCK.finditer(page.read_text()):
+            if found["language"] in languages:
+                yield Block(page, found["language"], textwrap.dedent(found["text"]), found["why"] or "")
+
+
+def commands(program: str) -> dict[str, list[str]]:
+    """Every command line of the pages and examples that calls `program`: where it stands, and its words after it."""
+    found = {}
+    for place, line in _lines():
+        for start in re.finditer(rf"(?:^|[\s`|;(]){re.escape(program)} (?=\S)", line):
+            words = _words(line[start.end() :])
+            if words:
+                found[f"{place}: {program} {' '.join(words)}"] = words
+    return found
+
+
+def _lines() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        text = page.read_text()
+        name = str(page.relative_to(ROOT))
+        for block in _BLOCK.finditer(text):
+            if block["language"] == "sh":
+                for line in re.sub(r"\\\n\s*", " ", block["text"]).splitlines():
+                    yield name, re.sub(r"(^|\s)#.*", "", line)
+        for inline in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text):
+            yield name, inline
+    for file in EXAMPLES.rglob("*"):
+        if file.suffix in (".yaml", ".yml") or file.name == "Jenkinsfile":
+            for line in file.read_text().replace("\n          -- ", " -- ").splitlines():
+                yield str(file.relative_to(ROOT)), line
+
+
+def _words(text: str) -> list[str]:
+    """The words of one command, up to a pipe, a quotation that never closes, or its end."""
+    text = re.split(r"\s(?:\||\|\||&&|;|>|2>)\s?", f"{text} ")[0].rstrip("'; )")
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
