@@ -171,8 +171,8 @@ def llms() -> str:
     description = re.findall(r"^site_description: (.*)$", head, re.MULTILINE)[0]
     lines = ["# Spacelift AWS operator", "", f"> {description}"]
     for entry in yaml.safe_load(nav):
-        for section, pages in entry.items() if isinstance(entry, dict) else ():
-            lines += ["", f"## {section}", "", *map(_line, pages)]
+        for section, pages in entry.items():
+            lines += ["", f"## {section}", "", *map(_line, pages if isinstance(pages, list) else [pages])]
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,7 @@ def to_repository(markdown: str, page: str, repository: str) -> str:
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
     """MkDocs calls this for each page before it becomes HTML."""
-    return to_repository(markdown, page.file.src_uri, config["repo_url"].rstrip("/"))
+    return to_repository(markdown, page.file.src_uri, config["extra"]["repository"])
 
 
 def on_post_build(*, config: Any) -> None:

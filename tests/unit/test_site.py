@@ -54,6 +54,7 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     for page in pages:
         loads = Loads()
         loads.feed(page.read_text())
+        assert 'data-md-component="source"' not in page.read_text(), "the theme asks GitHub about the repository"
         assert any(address.endswith(".css") for address in loads.found), page
         assert outside(loads.found) == [], page
     for sheet in site.rglob("*.css"):
