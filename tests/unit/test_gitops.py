@@ -48,6 +48,7 @@ def timeless(value: Any) -> Any:
 def test_health(kind: str, case: dict[str, Any]) -> None:
     body = load(kind, case["inputPath"])
     assert gitops.argo_health(body) == (case["healthStatus"]["status"], case["healthStatus"]["message"])
+    assert gitops.flux_health(body) == FLUX[case["healthStatus"]["status"]]
 
 
 @pytest.mark.parametrize(
