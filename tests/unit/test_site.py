@@ -1,6 +1,9 @@
 """The documentation as a site: built as `.ci/run` builds it, it loads nothing from the network."""
 
+import html
+import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sandbox import pages
 from sandbox.program import ROOT
 from sandbox.sitehook import to_repository
 
@@ -49,9 +53,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
-    pages = sorted(site.rglob("*.html"))
-    assert len(pages) > 20
-    for page in pages:
+    built = sorted(site.rglob("*.html"))
+    assert len(built) > 20
+    for page in built:
         loads = Loads()
         loads.feed(page.read_text())
         assert 'data-md-component="source"' not in page.read_text(), "the theme asks GitHub about the repository"
@@ -63,11 +67,48 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
 
 def test_pages_with_diagrams_bring_what_draws_them(site: Path) -> None:
     """The theme loads Mermaid from elsewhere where a page with a diagram does not bring it."""
-    pages = [page for page in site.rglob("*.html") if 'class="mermaid"' in page.read_text()]
-    assert pages
-    for page in pages:
+    drawn = [page for page in site.rglob("*.html") if 'class="mermaid"' in page.read_text()]
+    assert drawn
+    for page in drawn:
         assert re.search(r'<script src="[./]*assets/mermaid\.tiny\.js"', page.read_text()), page
     assert (site / "assets" / "mermaid.tiny.js").stat().st_size > 1_000_000
+
+
+BROWSER = shutil.which("chromium")
+# What the page says when it has drawn, or failed to draw, each diagram.
+DRAW = """<!doctype html><body><script src="{script}"></script><script>
+(async () => {{
+  const answers = [];
+  for (const [place, text] of {diagrams}.entries()) {{
+    try {{ await mermaid.render("diagram" + place, text); answers.push("drawn"); }}
+    catch (error) {{ answers.push(String(error)); }}
+  }}
+  document.body.innerHTML = "<pre></pre>";
+  document.querySelector("pre").textContent = JSON.stringify(answers);
+}})();
+</script></body>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Debian's chromium")
+def test_a_browser_draws_every_diagram(site: Path, tmp_path: Path) -> None:
+    diagrams = [block.text for block in pages.blocks("mermaid")]
+    assert len(diagrams) > 2
+    page = tmp_path / "draw.html"
+    script = (site / "assets" / "mermaid.tiny.js").as_uri()
+    page.write_text(DRAW.format(script=script, diagrams=json.dumps(diagrams)))
+    options = [
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=60000",
+    ]
+    done = subprocess.run(
+        [str(BROWSER), "--headless", *options, "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+    )
+    [answers] = re.findall(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL)
+    assert json.loads(html.unescape(answers)) == ["drawn"] * len(diagrams)
 
 
 def entries(nav: Any) -> list[str]:
