@@ -191,7 +191,7 @@ EXPLANATIONS: Final = (
         ),
         (
             Ended.RESULT_UNKNOWN,
-            "The pod is gone, and nobody saw how it ended",
+            "The pod is gone, and how it ended is unknown",
             "Look in the run's own records and in CloudTrail for what it did, then create another Run",
         ),
         (

@@ -32,7 +32,7 @@ NOT_VERIFIED_YET = "STS has not been asked yet."
 NOT_VERIFIABLE = "The worker pools verify this role under their own identities: see `status.workers`."
 
 COMMON_CAUSES: Final = (
-    "A trust policy that names the principal and the external ID rightly may still ask for something that is not met: "
+    "A trust policy with the right principal and the right external ID may also require something else: "
     "the session's name (`sts:RoleSessionName`; it is the run ID, 26 characters of 0-9 and A-Z), session tags "
     "(`aws:RequestTag/…`), a source identity (`sts:SourceIdentity`), MFA (`aws:MultiFactorAuthPresent`), the caller's "
     "address (`aws:SourceIp`, `aws:SourceVpce`) or organization (`aws:PrincipalOrgID`)."
@@ -53,7 +53,7 @@ def other_external_id_accepted(plan: ProbePlan, identity: Identity, accepted: Se
     whose = " and of ".join(f"{who}{as_asked(result)}" for who, result in accepted)
     text = (
         f"STS gave a session for the external ID of {whose}: a pattern in the trust policy is too wide. The widest "
-        f"that is safe is `StringLike` with `{plan.installation}@{plan.namespace}@*`. Write `StringEquals` and the "
+        f"safe pattern is `StringLike` with `{plan.installation}@{plan.namespace}@*`. Write `StringEquals` and the "
         "exact value:"
     )
     return with_trust(text, plan, identity)
@@ -67,7 +67,7 @@ def refused_run(failure: StsError) -> str:
 
 def no_identity(failure: StsError) -> str:
     """The operator's own credentials are the matter."""
-    return f"STS could not be asked: {failure.message}. This is for whoever runs the operator to repair."
+    return f"STS could not be asked: {failure.message}. The operator's administrator must repair this."
 
 
 def retrying(plan: ProbePlan, result: ProbeResult) -> str:
@@ -75,9 +75,9 @@ def retrying(plan: ProbePlan, result: ProbeResult) -> str:
     failure = result.failure
     if failure is not None and failure.kind is Failure.DENIED_ELSEWHERE:
         return (
-            f"Probe {result.probe} was denied by the {failure.denied_by} of the operator's side, so nobody knows what "
-            "the role's trust policy would say. Allow the operator `sts:AssumeRole` on this role whatever the external "
-            f"ID, for STS is to decide by the trust policy alone. STS says: {failure.message}"
+            f"Probe {result.probe} was denied by the {failure.denied_by} of the operator's side, so its answer says "
+            "nothing about the role's trust policy. Allow the operator `sts:AssumeRole` on this role with every "
+            f"external ID: the trust policy alone must decide. STS says: {failure.message}"
         )
     said = f"{failure.code}: {failure.message}" if failure else "not asked"
     hint = f" Is `{plan.region}` in `spec.region` right?" if _looks_unreachable(result) and plan.region else ""

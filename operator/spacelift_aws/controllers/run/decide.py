@@ -167,15 +167,15 @@ def _changed_on_the_way(seen: Observed, pod: Pod) -> str | None:
     bare = unmasked(pod, names) if seen.run.spec.mask_logs is MaskLogs.REQUIRED else ()
     if bare:
         return (
-            f"Container `{bare[0]}` of the pod is without the helper that masks logs: not by the template, so by a "
-            "webhook of the cluster. Keep the webhook from this pod, or use `maskLogs: Auto`."
+            f"Container `{bare[0]}` of the pod has no helper that masks logs. The operator put it there, so a webhook "
+            "of the cluster took it away. Keep the webhook from this pod, or use `maskLogs: Auto`."
         )
     for container in pod.containers:
         hindrance = container.hindrances.get(seen.run.spec.delivery)
         if container.name in names and hindrance is not None:
             return (
-                f"Container `{container.name}` was given {hindrance}: not by the template, so by a webhook of the "
-                "cluster, as EKS's does for service accounts that are annotated with a role. " + seen.delivery.remedy
+                f"Container `{container.name}` was given {hindrance}. The template does not have it, so a webhook of "
+                "the cluster did it, such as EKS's for service accounts with a role. " + seen.delivery.remedy
             )
     return None
 
@@ -298,7 +298,7 @@ def _cut_short(seen: Observed, pod: Pod | None, ended: datetime) -> End:
     since = pod.created if pod is not None else seen.run.status.started_at
     deadline = _deadline(seen, min(since, seen.now)) if since is not None else None
     if deadline is not None and deadline <= asked + CLOCK_SKEW:
-        message = f"The run was still going after its {seen.run.spec.active_deadline_seconds} seconds and was ended."
+        message = f"The run was ended after {seen.run.spec.active_deadline_seconds} seconds, its deadline."
         return End(Phase.FAILED, SucceededReason.DEADLINE_EXCEEDED, message, None, ended)
     start = _starting_deadline(seen)
     if pod is not None and not pod.running and not pod.gates and start <= asked + CLOCK_SKEW:
@@ -306,7 +306,7 @@ def _cut_short(seen: Observed, pod: Pod | None, ended: datetime) -> End:
     if pod is not None and not pod.gone and not pod.finished and pod.started_at is not None:
         return End(Phase.FAILED, SucceededReason.NODE_LOST, "The pod's node no longer answers.", None, ended)
     if pod is None:
-        unknown = "The run's pod is gone, and nobody saw how it ended; CloudTrail shows what it did."
+        unknown = "The run's pod is gone, and how it ended is unknown; CloudTrail shows what it did."
         return End(Phase.FAILED, SucceededReason.RESULT_UNKNOWN, unknown, None, ended)
     return End(Phase.FAILED, SucceededReason.POD_DELETED, "The pod was deleted before it had finished.", None, ended)
 

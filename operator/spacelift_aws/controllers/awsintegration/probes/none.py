@@ -19,8 +19,8 @@ def finding(round: ProbeRound) -> Finding | None:
     if allowed is None:
         return None
     text = (
-        f"STS gave a session without any external ID{as_asked(allowed)}: whoever may use this operator and knows the "
-        "role's ARN could use the role. Every statement of the trust policy that allows `sts:AssumeRole` to this "
+        f"STS gave a session without any external ID{as_asked(allowed)}: everybody who may use this operator and knows "
+        "the role's ARN could use the role. Every statement of the trust policy that allows `sts:AssumeRole` to this "
         "principal, its account or everyone needs the condition `StringEquals` on `sts:ExternalId` (not "
         "`StringEqualsIfExists`), like this:"
     )
