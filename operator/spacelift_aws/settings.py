@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -33,6 +33,70 @@ Principal = Annotated[
 
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 """A DNS label: a pool's or a namespace's name."""
+
+
+def _as_text(amount: object) -> object:
+    return str(amount) if isinstance(amount, int | float) and not isinstance(amount, bool) else amount
+
+
+Quantity = Annotated[str, BeforeValidator(_as_text), StringConstraints(pattern=r"^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi)?$")]
+"""An amount of a resource, as in a pod."""
+
+
+class HelperResources(BaseModel):
+    """Resources of the init container that brings the helper that masks logs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests: dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity] = {}
+    limits: dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity] = {}
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        for name, limit in self.limits.items():
+            if _amount(self.requests.get(name, "0")) > _amount(limit):
+                raise ValueError(f"the request of {name} is above its limit")
+        memory = self.limits.get("memory")
+        if memory is not None and _amount(memory) < _amount(_LEAST_MEMORY):
+            raise ValueError(f"a memory limit below {_LEAST_MEMORY} has no room for the helper and its copy in memory")
+        return self
+
+
+_LEAST_MEMORY = "16Mi"
+
+
+def _amount(quantity: str) -> float:
+    number = quantity.rstrip("mkiKMG")
+    units = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
+    return float(number) * units[quantity.removeprefix(number)]
+
+
+_SECURITY_FIELDS = frozenset(
+    (
+        "allowPrivilegeEscalation",
+        "appArmorProfile",
+        "capabilities",
+        "privileged",
+        "procMount",
+        "readOnlyRootFilesystem",
+        "runAsGroup",
+        "runAsNonRoot",
+        "runAsUser",
+        "seLinuxOptions",
+        "seccompProfile",
+    )
+)
+
+
+def _known_fields(context: dict[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(context) - _SECURITY_FIELDS)
+    if unknown:
+        raise ValueError(f"a container's security context on Linux has no {', '.join(unknown)}")
+    return context
+
+
+HelperSecurityContext = Annotated[dict[str, Any], AfterValidator(_known_fields)]
+"""A container's security context; of its values the API server judges."""
 
 
 def _own_namespace() -> str:
@@ -106,6 +170,16 @@ class Settings(BaseSettings):
     helper_image: str | None = None
     """Image with the helper that masks logs, `/usr/local/bin/spacelift-aws-mask`; the chart sets the operator's own. It
     is pulled for the runs' pods, in their namespaces. Without it no log is masked."""
+
+    helper_delivery: Literal["Auto", "Image", "InitContainer"] = "Auto"
+    """How the helper comes into a pod: as a volume of its image (`volumes[].image`), by an init container that copies
+    it, or `Auto`: as a volume where the API server has image volumes and no node has refused one, else by the other."""
+
+    helper_resources: HelperResources | None = None
+    """`requests` and `limits` of that init container, as JSON; by default 100m CPU and 32Mi memory, as both."""
+
+    helper_security_context: HelperSecurityContext | None = None
+    """Security context of that init container, as JSON; by default what Pod Security's `restricted` asks for."""
 
     worker_first: Seconds = timedelta(minutes=1)
     """How long the controller leaves the end of a waiting worker-mode Run (deadline, `stop`) to its worker."""

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from sandbox.charts import OPERATOR, WORKER, ChartError, Document, documents, render
+from spacelift_aws.controllers.run.pod.helper import Helper
+from spacelift_aws.settings import Settings
 
 NEEDED = {OPERATOR: {}, WORKER: {"installation": "acme-prod"}}
 both_charts = pytest.mark.parametrize("chart", [OPERATOR, WORKER], ids=lambda chart: chart.name)
@@ -114,7 +116,7 @@ def test_the_image_is_told_by_tag_or_digest_and_is_its_own_helpers(
         assert (container["image"], container["imagePullPolicy"]) == (reference, "Always")
         assert pod["spec"]["imagePullSecrets"] == [{"name": "s"}]
         assert variables(pod)["SPACELIFT_AWS_HELPER_IMAGE"] == reference
-    other = pods(rendered(chart, {**values, "helperImage": "example.org/helper:1"}))[0]
+    other = pods(rendered(chart, {**values, "maskHelper": {"image": "example.org/helper:1"}}))[0]
     assert variables(other)["SPACELIFT_AWS_HELPER_IMAGE"] == "example.org/helper:1"
 
 
@@ -126,6 +128,11 @@ COMMON: dict[str, tuple[Any, str]] = {
     "audit.log": ("/audit/trail.jsonl", "/audit/trail.jsonl"),
     "metrics.port": (9100, "9100"),
     "healthPort": (9090, "9090"),
+    "maskHelper.delivery": ("InitContainer", "InitContainer"),
+    "maskHelper.resources": (
+        {"limits": {"memory": "64Mi"}},
+        '{"limits":{"cpu":"100m","memory":"64Mi"},"requests":{"cpu":"100m","memory":"32Mi"}}',
+    ),
 }
 SETTINGS: dict[Path, dict[str, tuple[Any, str]]] = {
     OPERATOR: {
@@ -142,6 +149,8 @@ NAMES = {
     "metrics.port": "METRICS_PORT",
     "healthPort": "HEALTH_PORT",
     "suggestedPolicies": "SUGGESTED_POLICIES",
+    "maskHelper.delivery": "HELPER_DELIVERY",
+    "maskHelper.resources": "HELPER_RESOURCES",
 }
 
 
@@ -159,6 +168,14 @@ def test_a_setting_is_a_variable(chart: Path, value: str, given: Any, wanted: st
     assert variables(before[0]).get(name) != wanted
     for pod in pods(rendered(chart, {group: {key: given} if key else given})):
         assert variables(pod)[name] == wanted
+
+
+@both_charts
+def test_what_the_chart_says_of_the_helper_is_the_programs_own_default(chart: Path) -> None:
+    told, default = variables(pods(rendered(chart, {}))[0]), Helper("image")
+    assert json.loads(told["SPACELIFT_AWS_HELPER_RESOURCES"]) == default.resources
+    assert json.loads(told["SPACELIFT_AWS_HELPER_SECURITY_CONTEXT"]) == default.security_context
+    assert told["SPACELIFT_AWS_HELPER_DELIVERY"] == Settings.model_fields["helper_delivery"].default
 
 
 @both_charts

@@ -3,18 +3,26 @@
 That it masks is seen on a real node (`tests/e2e`): the stand-in for one runs no images.
 """
 
+import asyncio
 import copy
+import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from sandbox import controlplane
+from sandbox.cluster import Cluster
 from sandbox.objects import Object, RefusedError, complete, condition
 from sandbox.stage import INSTALLATION, Stage
-from sandbox.worker import Worker, tenant
+from sandbox.worker import Tenant, Worker, tenant
 from spacelift_aws.api.run import Run
+from spacelift_aws.controllers.run.helper_choice import HelperChoice
 from spacelift_aws.controllers.run.pod.build import build_pod
+from spacelift_aws.controllers.run.pod.helper import Helper, HelperDelivery
+from spacelift_aws.controllers.run.pod.masking import INIT_CONTAINER, VOLUME
 
 IMAGE = "localhost/spacelift-aws-operator:test"
 NO_HELPER = "No image with the helper that masks logs is configured: set SPACELIFT_AWS_HELPER_IMAGE."
@@ -97,12 +105,18 @@ def place(request: pytest.FixtureRequest, with_helper: Stage) -> Iterator[str]:
         return
     owner = tenant(with_helper.aws, with_helper.fresh("owner"))
     with_helper.integration(namespace, roleArn=owner.role_arn, generateCredentialsInWorker=True)
+    with worker_in(with_helper, namespace, owner):
+        yield namespace
+
+
+@contextmanager
+def worker_in(stage: Stage, namespace: str, owner: Tenant) -> Iterator[None]:
     settings = {"SPACELIFT_AWS_INSTALLATION": INSTALLATION, "SPACELIFT_AWS_HELPER_IMAGE": IMAGE}
-    aws = with_helper.aws.environment(owner.identity, endpoint=with_helper.proxy.endpoint)
-    worker = Worker(with_helper.cluster, {**aws, **settings}, namespace)
+    aws = stage.aws.environment(owner.identity, endpoint=stage.proxy.endpoint)
+    worker = Worker(stage.cluster, {**aws, **settings}, namespace)
     worker.install()
     worker.start()
-    yield namespace
+    yield
     worker.stop()
 
 
@@ -113,14 +127,111 @@ def test_the_pod_that_is_made_has_the_helper_and_the_condition_shows_it(with_hel
     assert reason(run) == ("True", "Masked")
     pod = with_helper.objects.get("Pod", namespace, run["status"]["podName"])
     assert pod is not None
-    assert [one["image"] for one in pod["spec"]["initContainers"]] == [IMAGE]
+    assert image_volume(pod) == {"reference": IMAGE, "pullPolicy": "IfNotPresent"}
+    assert "initContainers" not in pod["spec"]
     described = with_helper.cluster.kubectl("describe", "run", name, f"--namespace={namespace}").stdout
     assert "replaced by ***** in what `main` prints" in described
     with_helper.objects.delete("Run", namespace, name)
 
 
-def pod_of(namespace: str, spec: Mapping[str, Any], **run: Any) -> Object:
+def image_volume(pod: Object) -> Any:
+    return next((volume.get("image") for volume in pod["spec"]["volumes"] if volume["name"] == VOLUME), None)
+
+
+def test_a_pod_that_its_node_refuses_is_made_again_with_an_init_container(with_helper: Stage) -> None:
+    """By a worker of its own, because it remembers for its life. The test is the node: nobody else looks at the pod."""
+    stage, namespace = with_helper, with_helper.namespace()
+    owner = tenant(stage.aws, stage.fresh("owner"))
+    stage.integration(namespace, roleArn=owner.role_arn, generateCredentialsInWorker=True)
+    with worker_in(stage, namespace, owner):
+        held = {"sandbox/hold": "true"}
+        name = stage.run(namespace, annotations=held)
+        run = stage.objects.wait("Run", namespace, name, lambda run: run and run["status"].get("podName"))
+        pod = stage.objects.get("Pod", namespace, run["status"]["podName"])
+        assert pod is not None
+        assert image_volume(pod)
+        refuse(stage, pod)
+        again = stage.objects.wait(
+            "Pod",
+            namespace,
+            run["status"]["podName"],
+            lambda one: one and one["metadata"]["uid"] != pod["metadata"]["uid"],
+        )
+        assert [one["name"] for one in again["spec"]["initContainers"]] == [INIT_CONTAINER]
+        assert again["spec"]["volumes"][-1] != pod["spec"]["volumes"][-1]
+        stage.objects.wait(
+            "Namespace",
+            None,
+            namespace,
+            lambda _: "ImageVolumeRefused" in {why for _, why, _ in told(stage, namespace, name)},
+        )
+        run = stage.objects.wait("Run", namespace, name, lambda run: not (run or {})["status"].get("message"))
+        assert (run["status"]["phase"], reason(run)) == ("Preparing", ("True", "Masked"))
+        other = stage.run(namespace, annotations=held)
+        run = stage.objects.wait("Run", namespace, other, lambda run: run and run["status"].get("podName"))
+        pod = stage.objects.get("Pod", namespace, run["status"]["podName"])
+        assert pod is not None
+        assert not image_volume(pod), "it remembers"
+        for each in (name, other):
+            stage.objects.delete("Run", namespace, each)
+
+
+def refuse(stage: Stage, pod: Object) -> None:
+    """What a kubelet says of a container that a runtime without image volumes does not create."""
+    waiting = {"reason": "CreateContainerError", "message": 'failed to mkdir "": mkdir : no such file or directory'}
+    said = {
+        "name": "main",
+        "image": "i",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"waiting": waiting},
+    }
+    metadata = pod["metadata"]
+    change = {"status": {"startTime": metadata["creationTimestamp"], "containerStatuses": [said]}}
+    place = ("pod", metadata["name"], f"--namespace={metadata['namespace']}")
+    stage.cluster.kubectl("patch", *place, "--subresource=status", "--type=merge", f"--patch={json.dumps(change)}")
+
+
+def test_an_api_server_that_keeps_image_volumes_is_found_out(stage: Stage, namespace: str) -> None:
+    assert asyncio.run(chosen(stage.cluster, namespace)) is HelperDelivery.IMAGE
+
+
+@pytest.mark.slow
+def test_an_api_server_without_image_volumes_is_found_out() -> None:
+    with controlplane.start(apiserver_args=["--emulated-version=1.34"]) as cluster:
+        assert asyncio.run(chosen(cluster, "default")) is HelperDelivery.INIT_CONTAINER
+
+
+async def chosen(cluster: Cluster, namespace: str) -> HelperDelivery:
+    """By which way the helper comes where this API server is asked."""
+    spec = {"containers": [{"name": "main", "image": "i", "command": ["true"]}]}
+
+    async def try_out(helper: Helper) -> Object:
+        body = json.dumps(pod_of(namespace, spec, helper))
+        arguments = ("create", "--filename=-", "--dry-run=server", "--output=json", f"--namespace={namespace}")
+        answer: Object = json.loads(cluster.kubectl(*arguments, input=body).stdout)
+        return answer
+
+    choice = HelperChoice(Helper(IMAGE, HelperDelivery.AUTO))
+    helper = await choice.choose(run_of(namespace, spec), try_out, refused=False)
+    assert helper is not None
+    return helper.delivery
+
+
+def pod_of(namespace: str, spec: Mapping[str, Any], helper: Helper | None = None, **run: Any) -> Object:
     """The pod that the operator would make of this template; without its Run the garbage collector soon finds it."""
+    return build_pod(
+        run_of(namespace, spec, **run),
+        "01M85C85X87P992KB9A3MRQFZD",
+        role_arn="arn:aws:iam::222222222222:role/deploy",
+        executor="controller",
+        expires_at=datetime.now(UTC) + timedelta(hours=1),
+        helper=helper or Helper(IMAGE),
+    )
+
+
+def run_of(namespace: str, spec: Mapping[str, Any], **run: Any) -> Run:
     body = {
         "metadata": {
             "name": "plan",
@@ -132,14 +243,7 @@ def pod_of(namespace: str, spec: Mapping[str, Any], **run: Any) -> Object:
         },
         "spec": {"integrationRef": {"name": "prod"}, "template": {"spec": spec}, **run},
     }
-    return build_pod(
-        Run.model_validate(body),
-        "01M85C85X87P992KB9A3MRQFZD",
-        role_arn="arn:aws:iam::222222222222:role/deploy",
-        executor="controller",
-        expires_at=datetime.now(UTC) + timedelta(hours=1),
-        helper_image=IMAGE,
-    )
+    return Run.model_validate(body)
 
 
 @pytest.mark.parametrize("delivery", ["Environment", "File"])

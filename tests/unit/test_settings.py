@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from spacelift_aws import __main__ as program
 from spacelift_aws import settings
+from spacelift_aws.controllers.run.pod.helper import Helper, HelperDelivery
+from spacelift_aws.roles import assembly
 from spacelift_aws.roles.controller import controller_role
 from spacelift_aws.roles.worker import worker_role
 from spacelift_aws.runtime.role import LeaseName
@@ -168,3 +170,38 @@ def test_a_mistyped_principal_does_not_reach_a_trust_policy(
         return
     with pytest.raises(ValidationError, match="principal"):
         Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("HELPER_DELIVERY", "Volume", "'Auto', 'Image' or 'InitContainer'"),
+        ("HELPER_RESOURCES", '{"request": {}}', "Extra inputs are not permitted"),
+        ("HELPER_RESOURCES", '{"limits": {"memory": "32 MB"}}', "String should match pattern"),
+        ("HELPER_RESOURCES", '{"limits": {"gpu": "1"}}', "'cpu', 'memory' or 'ephemeral-storage'"),
+        ("HELPER_RESOURCES", '{"requests": {"cpu": 1}, "limits": {"cpu": "900m"}}', "cpu is above its limit"),
+        ("HELPER_RESOURCES", '{"limits": {"memory": "8Mi"}}', "below 16Mi has no room"),
+        ("HELPER_SECURITY_CONTEXT", '{"runAsuser": 1}', "has no runAsuser"),
+        ("HELPER_SECURITY_CONTEXT", '{"fsGroup": 1}', "has no fsGroup"),
+    ],
+)
+def test_what_the_helper_cannot_be_is_said_at_the_start(
+    variables: SetVariables, variable: str, value: str, words: str
+) -> None:
+    variables(**{variable: value})
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        Settings()
+
+
+def test_the_helper_as_it_is_configured(variables: SetVariables) -> None:
+    assert assembly.configured_helper(Settings()) is None
+    variables(HELPER_IMAGE="operator:1")
+    assert assembly.configured_helper(Settings()) == Helper("operator:1", HelperDelivery.AUTO)
+    variables(
+        HELPER_DELIVERY="Image",
+        HELPER_RESOURCES='{"requests": {"cpu": 1}}',
+        HELPER_SECURITY_CONTEXT='{"runAsUser": 1234}',
+    )
+    assert assembly.configured_helper(Settings()) == Helper(
+        "operator:1", HelperDelivery.IMAGE, {"requests": {"cpu": "1"}}, {"runAsUser": 1234}
+    )

@@ -67,7 +67,13 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.serviceAccount.name }}
 - name: SPACELIFT_AWS_LOG_LEVEL
   value: {{ .Values.log.level }}
 - name: SPACELIFT_AWS_HELPER_IMAGE
-  value: {{ .Values.helperImage | default (include "spacelift-aws-operator.image" .) }}
+  value: {{ .Values.maskHelper.image | default (include "spacelift-aws-operator.image" .) }}
+- name: SPACELIFT_AWS_HELPER_DELIVERY
+  value: {{ .Values.maskHelper.delivery }}
+- name: SPACELIFT_AWS_HELPER_RESOURCES
+  value: {{ toJson .Values.maskHelper.resources | quote }}
+- name: SPACELIFT_AWS_HELPER_SECURITY_CONTEXT
+  value: {{ toJson .Values.maskHelper.securityContext | quote }}
 {{- with include "spacelift-aws-operator.installation" . }}
 - name: SPACELIFT_AWS_INSTALLATION
   value: {{ . | quote }}

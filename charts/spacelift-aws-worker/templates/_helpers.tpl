@@ -67,7 +67,13 @@ annotations:
 - name: SPACELIFT_AWS_LOG_LEVEL
   value: {{ .Values.log.level }}
 - name: SPACELIFT_AWS_HELPER_IMAGE
-  value: {{ .Values.helperImage | default (include "spacelift-aws-worker.image" .) }}
+  value: {{ .Values.maskHelper.image | default (include "spacelift-aws-worker.image" .) }}
+- name: SPACELIFT_AWS_HELPER_DELIVERY
+  value: {{ .Values.maskHelper.delivery }}
+- name: SPACELIFT_AWS_HELPER_RESOURCES
+  value: {{ toJson .Values.maskHelper.resources | quote }}
+- name: SPACELIFT_AWS_HELPER_SECURITY_CONTEXT
+  value: {{ toJson .Values.maskHelper.securityContext | quote }}
 - name: SPACELIFT_AWS_INSTALLATION
   value: {{ required "set `installation` to the same as the operator's: it is the first part of every external ID" .Values.installation | quote }}
 - name: SPACELIFT_AWS_POOL

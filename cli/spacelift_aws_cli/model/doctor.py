@@ -227,7 +227,7 @@ def _helper(facts: Facts) -> Iterator[Line]:
         return
     stuck = [name_of(one) for one in facts.pods if _waits_for(one, image)]
     words = f"pods that cannot pull {image}: {', '.join(stuck)}" if stuck else f"no pod waits for the helper {image}"
-    yield Line(not stuck, words, "make the image reachable for the nodes, or set `helperImage` in the chart")
+    yield Line(not stuck, words, "make the image reachable for the nodes, or set `maskHelper.image` in the chart")
 
 
 def _helper_image(deployment: Object) -> str | None:
@@ -242,7 +242,14 @@ def _waits_for(pod: Object, image: str) -> bool:
     return any(
         one.get("image") == image and ((one.get("state") or {}).get("waiting") or {}).get("reason") in _PULL
         for one in status_of(pod).get("initContainerStatuses") or ()
-    )
+    ) or _waits_for_volume(pod, image)
+
+
+def _waits_for_volume(pod: Object, image: str) -> bool:
+    """Where the image comes as a volume, the kubelet tells of its pull at the containers that mount it."""
+    comes = any((one.get("image") or {}).get("reference") == image for one in pod["spec"].get("volumes") or ())
+    states = (one.get("state") or {} for one in status_of(pod).get("containerStatuses") or ())
+    return comes and any((state.get("waiting") or {}).get("reason") in _PULL for state in states)
 
 
 CHECKS: Final[Sequence[tuple[str, Callable[[Facts], Iterator[Line]]]]] = (

@@ -126,13 +126,22 @@ class Kube:
             raise Unanswered(f"watching {path}: {type(error).__name__}") from None
 
     async def create(
-        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, strict: bool = False
+        self,
+        resource: Resource,
+        namespace: str | None,
+        body: Mapping[str, Any],
+        *,
+        strict: bool = False,
+        dry_run: bool = False,
     ) -> Object:
         """Create an object. Raises `AlreadyExists`, `Invalid`, `Forbidden`; `Unanswered` if it may exist or not.
 
-        `strict` makes the API server refuse fields that it does not know, which it would drop without a word.
+        `strict` makes the API server refuse fields that it does not know, which it would drop without a word. With
+        `dry_run` nothing is created, and the answer is what would be.
         """
-        query = {"fieldValidation": "Strict"} if strict else None
+        query: dict[str, str] = {"fieldValidation": "Strict"} if strict else {}
+        if dry_run:
+            query["dryRun"] = "All"
         return await self._call("POST", resource.path(namespace), query=query, body=body)
 
     async def create_secret(self, namespace: str, body: Mapping[str, Any], *, dry_run: bool = False) -> None:

@@ -7,6 +7,7 @@ our own writes ─┘
 """
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -23,6 +24,7 @@ from spacelift_aws.controllers.router import DepartedKey, EventRouter, Integrati
 from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
 from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.orphans import OrphanCollector
+from spacelift_aws.controllers.run.pod.helper import Helper, HelperDelivery
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.run.state import Limits
 from spacelift_aws.controllers.state_metrics import Source, StateCollector
@@ -130,9 +132,21 @@ def _executor_settings(context: RoleContext, home_region: str | None) -> Executo
         home_region,
         context.account,
         limits,
-        settings.helper_image or None,
+        configured_helper(settings),
         trust_requester=settings.trust_requester,
     )
+
+
+def configured_helper(settings: Settings) -> Helper | None:
+    """The helper that masks logs; None where no image with it is configured."""
+    if not settings.helper_image:
+        return None
+    helper = Helper(settings.helper_image, HelperDelivery(settings.helper_delivery))
+    if settings.helper_resources is not None:
+        helper = replace(helper, resources=settings.helper_resources.model_dump(exclude_defaults=True))
+    if settings.helper_security_context is not None:
+        helper = replace(helper, security_context=settings.helper_security_context)
+    return helper
 
 
 def _sts_settings(settings: Settings) -> StsSettings:

@@ -16,7 +16,12 @@ POD_VALUES: dict[str, Any] = {
     "log": {"format": "json", "level": "DEBUG"},
     "replicas": 3,
     "image": {"digest": DIGEST, "pullPolicy": "Always", "pullSecrets": [{"name": "registry"}]},
-    "helperImage": "example.org/helper:1",
+    "maskHelper": {
+        "image": "example.org/helper:1",
+        "delivery": "InitContainer",
+        "resources": {"limits": {"memory": "64Mi"}},
+        "securityContext": {"runAsUser": 1234},
+    },
     "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::111111111111:role/x"}},
     "resources": {"limits": {"memory": "1Gi"}},
     "podDisruptionBudget": {"maxUnavailable": "50%"},

@@ -67,7 +67,13 @@ class OneLease(Kube):
         return await self._answer("get", resource, lambda: self._there())
 
     async def create(
-        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, strict: bool = False
+        self,
+        resource: Resource,
+        namespace: str | None,
+        body: Mapping[str, Any],
+        *,
+        strict: bool = False,
+        dry_run: bool = False,
     ) -> Object:
         def create() -> Object:
             if self.lease is not None:

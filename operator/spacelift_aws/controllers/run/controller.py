@@ -1,9 +1,10 @@
 """The executor: carries out what `decide` decides, for the Runs it is given."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from spacelift_aws.api.awsintegration import AwsIntegration
@@ -17,8 +18,10 @@ from spacelift_aws.controllers.run.authorization import Circumstances, authorize
 from spacelift_aws.controllers.run.credentials.issue import Issuing
 from spacelift_aws.controllers.run.decide import decide
 from spacelift_aws.controllers.run.delivery import DELIVERIES
+from spacelift_aws.controllers.run.helper_choice import HelperChoice
 from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.pod.build import build_pod
+from spacelift_aws.controllers.run.pod.helper import Helper
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, RunView, Trust, key_of, own_pod, run_id_of
 from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, ProgressStore, next_try
@@ -60,7 +63,7 @@ class ExecutorSettings:
     account: str = ""
     """A worker's own user, as the API server names it."""
     limits: Limits = field(default_factory=Limits)
-    helper_image: str | None = None
+    helper: Helper | None = None
     trust_requester: bool = False
     """Whether the annotations that say who created and who stopped a Run are believed."""
 
@@ -90,6 +93,7 @@ class Executor:
         self._limits = limits = settings.limits
         self._clock = clock
         self._memories = ProgressStore()
+        self._helper = HelperChoice(settings.helper)
         self._journal = journal or Journal()
         self._issuing = Issuing(
             view=view,
@@ -221,6 +225,7 @@ class Executor:
             limits=self._limits,
             takeover_grace=self._role.takeover_grace(run, integration, pod),
             message_prefix=self._role.message_prefix,
+            helper_falls_back=self._helper.falls_back,
             own_account=self._own_account(run),
             requested_by=requested_by(run) if self._settings.trust_requester else None,
             stopped_by=stopped_by(run) if self._settings.trust_requester else None,
@@ -283,17 +288,23 @@ class Executor:
         run = await self._with_template(seen)
         if run is None:
             return
-        body = build_pod(
+        build = partial(
+            build_pod,
             run,
             seen.run_id,
             role_arn=seen.grant.request.role_arn,
             executor=self._role.executor,
             expires_at=seen.expires_at if seen.memory.secret is SecretState.PRESENT else None,
-            helper_image=self._settings.helper_image,
             variables=self._journal.variables(seen.run, seen.run_id),
         )
+        namespace, refused = seen.run.metadata.namespace, seen.memory.refused_pod is not None
+
+        def try_out(helper: Helper) -> Awaitable[Mapping[str, Any]]:
+            return self._kube.create(PODS, namespace, build(helper=helper), strict=True, dry_run=True)
+
+        body = build(helper=await self._helper.choose(run, try_out, refused=refused))
         try:
-            answer = await self._kube.create(PODS, seen.run.metadata.namespace, body, strict=True)
+            answer = await self._kube.create(PODS, namespace, body, strict=True)
         except AlreadyExists:
             await self._meet_pod(seen)
         except KubeError as error:
@@ -398,7 +409,8 @@ class Executor:
                     raise
                 continue
             pods = [(kind, parse_pod(body)) for kind, body in changes]
-            own = [(kind, pod) for kind, pod in pods if pod.owner_uid == run.metadata.uid]
+            refused = self._memories.of(seen.run_id).refused_pod
+            own = [(kind, pod) for kind, pod in pods if pod.owner_uid == run.metadata.uid and pod.uid != refused]
             if own:
                 kind, pod = own[-1]
                 (self._view.lost_pod if kind == "DELETED" else self._view.saw_pod)(pod)

@@ -37,6 +37,7 @@ from spacelift_aws.controllers.run.credentials.lifecycle import (
     session_life,
 )
 from spacelift_aws.controllers.run.pod.outcome import CLOCK_SKEW, finished_at, grace_over, outcome_of, trouble_of
+from spacelift_aws.controllers.run.pod.refused_helper import SILENT_AFTER, refusal_of
 from spacelift_aws.controllers.run.pod.view import Pod, template_part, unmasked
 from spacelift_aws.controllers.run.state import Authorized, Observed, PodSearch, SecretState
 from spacelift_aws.controllers.run.status import End
@@ -56,7 +57,9 @@ def decide(seen: Observed) -> Decision:
         left = _left_to_its_executor(seen)
         if left is not None:
             return left
-    return _with_pod(seen, seen.pod) if seen.pod is not None else _pod_vanished(seen)
+    if seen.pod is None:
+        return _pod_vanished(seen)
+    return _with_another_pod(seen, seen.pod) or _with_pod(seen, seen.pod)
 
 
 def _queued(seen: Observed) -> Decision:
@@ -134,6 +137,27 @@ def _wait(seen: Observed, wanted: RunStatus, until: datetime | None, warning: st
     return Decision(deletion.actions or _write(seen, wanted, warning), _earliest(until, deletion.again_at))
 
 
+def _with_another_pod(seen: Observed, pod: Pod) -> Decision | None:
+    """The pod's node refuses the image volume with the helper, and nothing has run: a pod with an init container
+    takes its place. None where that is not so.
+    """
+    if not seen.helper_falls_back or seen.takeover_grace:
+        return None
+    refusal = refusal_of(template_part(pod, seen.template.containers), seen.now, seen.memory.refused_pod)
+    if refusal is None:
+        return None
+    if seen.memory.refused_pod != pod.uid:
+        known = replace(seen.memory, refused_pod=pod.uid, pod_search=PodSearch.NEVER_MADE)
+        told = () if pod.gone else _write(seen, status.with_pod(seen, pod, refusal), "ImageVolumeRefused")
+        return Decision(told, progress=known)
+    if pod.gone:
+        return _queued(replace(seen, pod=None))
+    if pod.deletion is None:
+        return _end_pod(seen, pod)
+    lost_at = pod.deletion + seen.limits.lost_node
+    return Decision((), lost_at) if seen.now < lost_at else None
+
+
 def _with_pod(seen: Observed, pod: Pod) -> Decision:
     """The pod exists, or did a moment ago."""
     if pod.finished or pod.gone or template_part(pod, seen.template.containers).ended:
@@ -148,7 +172,9 @@ def _with_pod(seen: Observed, pod: Pod) -> Decision:
     deadline = _earliest(_deadline(seen, pod.created), _deadline_of_start(seen, pod))
     if refused is not None or seen.stopped or (deadline is not None and seen.now >= deadline):
         return _end_pod(seen, pod)
-    return _advise(seen, pod) or _with_trouble(seen, pod, deadline)
+    silent = pod.image_volume and seen.helper_falls_back and not pod.running and pod.started_at is not None
+    silent_at = pod.started_at + SILENT_AFTER if silent and pod.started_at is not None else None
+    return _advise(seen, pod) or _with_trouble(seen, pod, _earliest(deadline, silent_at))
 
 
 def _end_pod(seen: Observed, pod: Pod) -> Decision:

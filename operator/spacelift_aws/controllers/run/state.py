@@ -98,6 +98,8 @@ class Progress:
     """The API server refuses to delete the pod."""
     secret_refused: bool = False
     """The API server refused the Secret: it is asked without credentials first."""
+    refused_pod: str | None = None
+    """UID of the pod whose node refused the image volume with the helper that masks logs: another takes its place."""
     told_trouble: PodTrouble | None = None
     """What troubles the pod, as it was first told."""
     denied_since: datetime | None = None
@@ -149,6 +151,8 @@ class Observed:
     takeover_grace: timedelta = timedelta(0)
     """How much later than its executor we end a Run that is another's; zero where it is our own."""
 
+    helper_falls_back: bool = False
+    """Whether a pod whose node refuses the image volume with the helper is replaced by one with an init container."""
     message_prefix: str = ""
     """Begins every reason for waiting, so that a reader knows whose word it is; empty for the controller."""
     own_account: str | None = None

@@ -211,7 +211,14 @@ def _masking(seen: Observed) -> Masking | None:
         return all_masked(credentialed)
     if planned.reason is not LogsMaskedReason.MASKED:
         return planned
-    return Masking((), LogsMaskedReason.NO_HELPER, f"Container `{bare[0]}` of the pod is without the helper.")
+    return Masking((), LogsMaskedReason.NO_HELPER, _taken_out(seen.pod, bare[0]))
+
+
+def _taken_out(pod: Pod, name: str) -> str:
+    """That the pod is not as it was made."""
+    command = next((one.command for one in pod.containers if one.name == name), "")
+    words = f"a webhook has made its command `{shorten(command)}`, which does not start it" if command else ""
+    return f"Container `{name}` of the pod is without the helper that masks logs{': ' if words else ''}{words}."
 
 
 def _had_credentials(seen: Observed) -> bool:

@@ -14,6 +14,7 @@ from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Session
 from spacelift_aws.controllers.run.controller import Executor, ExecutorSettings
 from spacelift_aws.controllers.run.credentials.issue import scrubbed
 from spacelift_aws.controllers.run.pod.build import build_pod
+from spacelift_aws.controllers.run.pod.helper import Helper
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.run.state import Limits
@@ -109,7 +110,7 @@ class FakeRecorder:
 class Scene:
     """One Run. `kube` is itself: what was asked of the API server is in `asked`, `fails` says what goes wrong."""
 
-    def __init__(self, kit: Any, world: FakeWorld | None = None) -> None:
+    def __init__(self, kit: Any, world: FakeWorld | None = None, helper: Helper | None = None) -> None:
         self.kit = kit
         self.now: datetime = kit.at(1)
         self.world, self.trust, self.recorder = world or FakeWorld(), FakeTrust(), FakeRecorder()
@@ -123,6 +124,7 @@ class Scene:
         self.foreign: dict[str, Any] | None = None
         self.sessions = 0
         self.finalizer = False
+        self.drops_image_volumes = False
         self.history: list[tuple[str, dict[str, Any]]] = []
         self.meanwhile: Callable[[str], None] = lambda _: None
         self.executor = Executor(
@@ -132,7 +134,7 @@ class Scene:
             kube=self,  # type: ignore[arg-type]
             sts=self,
             recorder=self.recorder,  # type: ignore[arg-type]
-            settings=ExecutorSettings("acme", home_region="eu-west-1"),
+            settings=ExecutorSettings("acme", home_region="eu-west-1", helper=helper),
             clock=lambda: self.now,
         )
 
@@ -184,12 +186,24 @@ class Scene:
         return Deletion.GONE
 
     async def create(
-        self, resource: Resource, namespace: str, body: dict[str, Any], *, strict: bool = False
+        self, resource: Resource, namespace: str, body: dict[str, Any], *, strict: bool = False, dry_run: bool = False
     ) -> dict[str, Any]:
-        self._ask("create pod")
+        self._ask("would take pod" if dry_run else "create pod")
         if self.foreign is not None:
             raise AlreadyExists(409, "AlreadyExists", "there is one")
-        return dict(self.kit.pod_body(spec=body["spec"]))
+        spec = self.without_image_volumes(body["spec"]) if self.drops_image_volumes else body["spec"]
+        return dict(self.kit.pod_body(spec=spec, metadata={"uid": f"pod-{self.asked.count('create pod')}"}))
+
+    @staticmethod
+    def without_image_volumes(spec: dict[str, Any]) -> dict[str, Any]:
+        """As an API server stores it whose feature is off: neither the volume nor its mounts."""
+        names = {volume["name"] for volume in spec.get("volumes", ()) if "image" in volume}
+        kept = [volume for volume in spec.get("volumes", ()) if volume["name"] not in names]
+        containers = [
+            {**one, "volumeMounts": [mount for mount in one.get("volumeMounts", ()) if mount["name"] not in names]}
+            for one in spec["containers"]
+        ]
+        return {**spec, "volumes": kept, "containers": containers}
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> dict[str, Any] | None:
         self._ask(f"delete {resource.kind.lower()}")
@@ -222,7 +236,8 @@ class Scene:
         self, resource: Resource, namespace: str, name: str, status: dict[str, Any], *, resource_version: str
     ) -> dict[str, Any]:
         self._ask("patch status")
-        self.stored["status"] = {**self.stored.get("status", {}), **{k: v for k, v in status.items() if v is not None}}
+        merged = {**self.stored.get("status", {}), **status}
+        self.stored["status"] = {key: value for key, value in merged.items() if value is not None}
         self.stored["metadata"]["resourceVersion"] = str(int(self.stored["metadata"]["resourceVersion"]) + 1)
         return self.stored
 

@@ -197,7 +197,8 @@ class Issuing:
             return True
         pod = own_pod(self._view, run)
         ended = pod is None or pod.gone or pod.finished or pod.deletion is not None
-        return seen.pod is not None and ended
+        # One that was gone already is followed by another pod, which is what they are for.
+        return seen.pod is not None and not seen.pod.gone and ended
 
     def _failed(
         self,

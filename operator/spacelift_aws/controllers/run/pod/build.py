@@ -10,6 +10,7 @@ from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.owner import owner_reference
 from spacelift_aws.controllers.run.pod import masking
+from spacelift_aws.controllers.run.pod.helper import Helper
 from spacelift_aws.controllers.run.template_rules import credentialed_containers
 from spacelift_aws.names import (
     ANNOTATION_EXPIRES_AT,
@@ -34,13 +35,13 @@ def build_pod(
     role_arn: str,
     executor: str,
     expires_at: datetime | None,
-    helper_image: str | None = None,
+    helper: Helper | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The template, plus what makes it this run's pod. The template must not be one that `refusal` refuses.
 
-    The rest of the template is passed on untouched, so that pods of newer API servers work. `variables` are further
-    computed ones of its containers.
+    The rest of the template is passed on untouched, so that pods of newer API servers work. `helper` masks logs, if
+    there is one; its delivery is not `Auto`. `variables` are further computed ones of its containers.
     """
     metadata = run.spec.template.metadata
     labels = dict(metadata.labels or {}) if metadata else {}
@@ -62,13 +63,11 @@ def build_pod(
             },
             "ownerReferences": [owner_reference(run)],
         },
-        "spec": _pod_spec(
-            run, run_id, {**computed_variables(run, run_id, role_arn), **(variables or {})}, helper_image
-        ),
+        "spec": _pod_spec(run, run_id, {**computed_variables(run, run_id, role_arn), **(variables or {})}, helper),
     }
 
 
-def _pod_spec(run: Run, run_id: str, computed: Mapping[str, str], helper_image: str | None) -> dict[str, Any]:
+def _pod_spec(run: Run, run_id: str, computed: Mapping[str, str], helper: Helper | None) -> dict[str, Any]:
     spec: dict[str, Any] = copy.deepcopy(run.spec.template.spec)
     spec["restartPolicy"] = "Never"
     credentialed = credentialed_containers(run.spec)
@@ -84,8 +83,8 @@ def _pod_spec(run: Run, run_id: str, computed: Mapping[str, str], helper_image: 
             delivery.add_to(container, child_name(run_id))
     if volumes := delivery.volumes(child_name(run_id)):
         spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
-    if helper_image:
-        masking.add_to(spec, run.spec, masking.plan(run.spec, credentialed, helper_image), helper_image)
+    if helper is not None:
+        masking.add_to(spec, run.spec, masking.plan(run.spec, credentialed, helper.image), helper)
     return spec
 
 

@@ -3,9 +3,14 @@
     init container aws-run-mask ──copies itself──► emptyDir ◄──mounted, read-only── container terraform
       image: the operator's                         in memory                         command: [helper, --, terraform]
 
+or, where API server and nodes have image volumes, without an init container:
+
+    volume of the operator's image ◄──mounted, read-only── container terraform
+
 The helper's source is `operator/mask`. Pure, as all that decides.
 """
 
+import copy
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +19,7 @@ from typing import Any
 from spacelift_aws.api.reasons import LogsMaskedReason
 from spacelift_aws.api.run import MaskLogs, RunSpec
 from spacelift_aws.controllers.run.delivery import DELIVERIES
+from spacelift_aws.controllers.run.pod.helper import USER, Helper, HelperDelivery
 
 INIT_CONTAINER = "aws-run-mask"
 VOLUME = "spacelift-aws-mask"
@@ -25,26 +31,20 @@ HELPER_VOICE = "spacelift-aws-mask: "
 
 _HELPER_IN_IMAGE = "/usr/local/bin/spacelift-aws-mask"
 
-_USER = 65532
-"""The one of the operator's image; numeric, so that a kubelet sees for itself that it is not root."""
-
-_RESOURCES = {"cpu": "100m", "memory": "32Mi"}
-"""As requests and as limits: a pod whose containers all have the two alike (quality of service Guaranteed) stays so."""
-
-_SECURITY = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
+_PATHS = {
+    HelperDelivery.INIT_CONTAINER: HELPER,
+    HelperDelivery.IMAGE: MOUNT_PATH + _HELPER_IN_IMAGE,
 }
-"""What Pod Security's `restricted` asks for, whatever the template's own security context says."""
+"""Where the helper is in a container that mounts the volume."""
 
 _NODES = {
     ("kubernetes.io/arch", "beta.kubernetes.io/arch"): ("amd64", "arm64"),
     ("kubernetes.io/os", "beta.kubernetes.io/os"): ("linux",),
 }
 """The labels of nodes that the helper is built for."""
+
+_FIRST_PROCESSES = ("init", "my_init", "openrc-init", "runit-init", "s6-svscan", "systemd")
+"""Of s6-overlay (`/init`), phusion's baseimage, OpenRC, runit, s6 and systemd."""
 
 _ENTRY_POINTS = {"aws-cli": "aws", "opentofu": "tofu"}
 """What images start that are called otherwise."""
@@ -143,16 +143,22 @@ def _fits(expression: Mapping[str, Any]) -> bool:
             return True
 
 
-def add_to(pod: dict[str, Any], spec: RunSpec, masking: Masking, helper_image: str) -> None:
-    """Put the helper into a pod's spec, in front of the commands of the containers that are masked."""
+def add_to(pod: dict[str, Any], spec: RunSpec, masking: Masking, helper: Helper) -> None:
+    """Put the helper into a pod's spec, in front of the commands of the containers that are masked.
+
+    `helper.delivery` is one of the two ways.
+    """
     if not masking.containers:
         return
-    # First, because any init container of the template may hold credentials too.
-    init_container = _init_container(helper_image, _mapping(pod.get("securityContext")))
-    pod["initContainers"] = [init_container, *(pod.get("initContainers") or ())]
-    # Three times what the helper needs; what lies there counts as memory of the init container.
-    volume = {"name": VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}}
-    pod["volumes"] = [*(pod.get("volumes") or ()), volume]
+    if helper.delivery is HelperDelivery.IMAGE:
+        source: dict[str, Any] = {"image": {"reference": helper.image}}
+    else:
+        # First, because any init container of the template may hold credentials too.
+        init_container = _init_container(helper, _mapping(pod.get("securityContext")))
+        pod["initContainers"] = [init_container, *(pod.get("initContainers") or ())]
+        # Three times what the helper needs; what lies there counts as memory of the init container.
+        source = {"emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}}
+    pod["volumes"] = [*(pod.get("volumes") or ()), {"name": VOLUME, **source}]
     folder = DELIVERIES[spec.delivery].masked_files
     options = ["--files", folder] if folder is not None else []
     for name in spec.mask_from or ():
@@ -160,32 +166,60 @@ def add_to(pod: dict[str, Any], spec: RunSpec, masking: Masking, helper_image: s
     for container in _containers(pod):
         if container["name"] in masking.containers:
             # `args` stay: the kubelet puts them behind `command`.
-            container["command"] = [HELPER, *options, "--", *container["command"]]
+            container["command"] = [_PATHS[helper.delivery], *options, "--", *container["command"]]
             mount = {"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}
             container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
 
 
-def _init_container(image: str, of_pod: Mapping[str, Any]) -> dict[str, Any]:
+def _init_container(helper: Helper, of_pod: Mapping[str, Any]) -> dict[str, Any]:
     # The image's own user, or the pod's, so that a range of users that a namespace is given (OpenShift) is kept. Only
     # where the pod's is root has the container, which must not be, one of its own.
-    user = {"runAsUser": _USER} if of_pod.get("runAsUser") == 0 else {}
+    needs_user = of_pod.get("runAsUser") == 0 and helper.security_context.get("runAsNonRoot")
     return {
         "name": INIT_CONTAINER,
-        "image": image,
+        "image": helper.image,
         "command": [_HELPER_IN_IMAGE, "install", MOUNT_PATH],
-        "resources": {"requests": dict(_RESOURCES), "limits": dict(_RESOURCES)},
-        "securityContext": {**_SECURITY, "capabilities": {"drop": ["ALL"]}, **user},
+        "resources": copy.deepcopy(dict(helper.resources)),
+        "securityContext": {
+            **({"runAsUser": USER} if needs_user else {}),
+            **copy.deepcopy(dict(helper.security_context)),
+        },
         # It has nothing secret to say, and what went wrong is to be the Run's message.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": VOLUME, "mountPath": MOUNT_PATH}],
     }
 
 
-def starts_helper(container: Mapping[str, Any]) -> bool:
-    """Whether a container of a pod, as the API server has it, starts with the helper."""
+def masks_all(spec: RunSpec, masking: Masking) -> bool:
+    """Whether every container of the template starts with the helper."""
+    return all(container["name"] in masking.containers for container in _containers(spec.template.spec))
+
+
+def behind_helper(container: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The command and arguments that the helper starts in a container of a pod, as the API server has it.
+
+    None where the helper does not start. A webhook may have put a program in front that starts it in turn:
+    `command: [vault-env]`, `args: [helper, --, …]`.
+    """
+    words = [*(container.get("command") or ()), *(container.get("args") or ())]
+    at = next((index for index, word in enumerate(words) if word in _PATHS.values()), None)
     # No template has a volume of this name, so none can pretend.
     mounted = any(mount.get("name") == VOLUME for mount in container.get("volumeMounts") or ())
-    return mounted and (container.get("command") or [])[:1] == [HELPER]
+    if not mounted or at is None or "--" not in words[at:]:
+        return None
+    return tuple(words[words.index("--", at) + 1 :])
+
+
+def must_be_first(command: Sequence[str]) -> bool:
+    """Whether a command insists on being process 1 of its container, which it is not behind the helper."""
+    return bool(command) and posixpath.basename(command[0]) in _FIRST_PROCESSES
+
+
+def has_image_volume(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod's spec, as the API server has it, has the helper as a volume of its image, mounted somewhere."""
+    volumes = (volume for volume in pod.get("volumes") or () if volume.get("name") == VOLUME)
+    mounts = (mount for container in _containers(pod) for mount in container.get("volumeMounts") or ())
+    return any("image" in volume for volume in volumes) and any(mount.get("name") == VOLUME for mount in mounts)
 
 
 def refusals(pod: Mapping[str, Any], credentialed: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
@@ -219,7 +253,7 @@ def _is_at_ours(path: str) -> bool:
 
 def _containers(pod: Mapping[str, Any]) -> Iterator[Any]:
     yield from pod.get("initContainers") or ()
-    yield from pod["containers"]
+    yield from pod.get("containers") or ()
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -196,11 +196,22 @@ def _called(container: Container) -> str:
 
 def _container_failed(container: Container) -> str:
     start = f"{_called(container)} ended with exit code {container.exit_code}"
+    if container.misses_first_place and _ended_at_once(container):
+        return (
+            f"{start} at once: `{container.misses_first_place}` has to be process 1 of its container, and behind the "
+            "helper that masks logs it is not. Write the command that it is to start instead, or `maskLogs: Never`."
+        )
     if container.brings_helper or _helper_says(container):
         return _sentence(start, container.message)
     if container.reason in _NOT_ITS_OWN_WORDS:
         return _sentence(f"{start} ({container.reason})", container.message)
     return f"{start}." if container.reason in ("", "Error") else f"{start} ({container.reason})."
+
+
+def _ended_at_once(container: Container) -> bool:
+    """Within a second: a kubelet tells whole ones."""
+    began, ended = container.started_at, container.finished_at
+    return began is not None and ended is not None and ended - began <= timedelta(seconds=1)
 
 
 def _sentence(start: str, detail: str) -> str:

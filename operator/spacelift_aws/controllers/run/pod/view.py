@@ -31,6 +31,10 @@ class Container:
     """Whether it has a restart policy of its own."""
     masked: bool
     """Whether the helper that masks logs stands in front of its command, by the pod's spec."""
+    command: str = ""
+    """The program that it starts, by the pod's spec; empty where that is the image's."""
+    misses_first_place: str = ""
+    """The program behind the helper that insists on being process 1; empty where none does."""
 
     @property
     def started(self) -> bool:
@@ -79,6 +83,8 @@ class Pod:
     containers: tuple[Container, ...]
     is_renewed: bool
     """Whether its delivery renews credentials: it may hold newer ones than those that it was made with."""
+    image_volume: bool = False
+    """Whether the helper that masks logs comes as a volume of its image."""
     gates: tuple[str, ...] = ()
     """The scheduling gates that it waits for."""
     gone: bool = False
@@ -165,6 +171,7 @@ def parse_pod(body: Mapping[str, Any]) -> Pod:
         role_arn=_role_arn(annotations.get(ANNOTATION_ROLE_ARN)),
         conditions=tuple(_condition(condition) for condition in status.get("conditions") or ()),
         containers=_containers(spec, status, metadata["name"]),
+        image_volume=masking.has_image_volume(spec),
         gates=tuple(str(gate.get("name") or "") for gate in spec.get("schedulingGates") or ()),
         is_renewed=any(one.is_renewed and one.is_in(spec, metadata["name"]) for one in DELIVERIES.values()),
     )
@@ -186,10 +193,12 @@ def _containers(spec: Mapping[str, Any], status: Mapping[str, Any], secret_name:
                 for delivery, one in DELIVERIES.items()
                 if (hindrance := one.hindrance(container, spec, secret_name)) is not None
             }
-            masked = masking.starts_helper(container)
+            behind = masking.behind_helper(container)
+            first = behind[0] if behind is not None and masking.must_be_first(behind) else ""
             restarts = bool(container.get("restartPolicy") or container.get("restartPolicyRules"))
-            one = _container(name, init, sidecar, said.get(name) or {}, hindrances, masked)
-            found.append(replace(one, restarts=restarts))
+            one = _container(name, init, sidecar, said.get(name) or {}, hindrances, behind is not None)
+            command = str((container.get("command") or ("",))[0])
+            found.append(replace(one, restarts=restarts, command=command, misses_first_place=first))
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from spacelift_aws.controllers.run import status
 from spacelift_aws.controllers.run.decide import decide
 from spacelift_aws.controllers.run.pod import masking, outcome
 from spacelift_aws.controllers.run.pod.build import build_pod
+from spacelift_aws.controllers.run.pod.helper import Helper, HelperDelivery
 from spacelift_aws.controllers.run.pod.masking import HELPER, INIT_CONTAINER, MOUNT_PATH, VOLUME
 from spacelift_aws.controllers.run.pod.outcome import outcome_of, trouble_of
 from spacelift_aws.controllers.run.pod.view import parse_pod, unmasked
@@ -41,9 +42,10 @@ def planned(kit: Any, pod: Pod, helper_image: str | None = IMAGE, **spec: Any) -
     return found
 
 
-def built(kit: Any, run: Run, helper_image: str | None = IMAGE) -> Pod:
+def built(kit: Any, run: Run, helper_image: str | None = IMAGE, **helper: Any) -> Pod:
+    configured = Helper(helper_image, **helper) if helper_image else None
     return build_pod(
-        run, kit.run_id, role_arn=kit.role, executor="controller", expires_at=kit.at(3600), helper_image=helper_image
+        run, kit.run_id, role_arn=kit.role, executor="controller", expires_at=kit.at(3600), helper=configured
     )
 
 
@@ -146,6 +148,50 @@ def test_the_pod(kit: Any) -> None:
     assert main["command"] == [HELPER, "--", "terraform", "plan"]
     assert main["args"] == ["-input=false"]
     assert main["volumeMounts"] == [{"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}]
+
+
+def test_the_pod_with_an_image_volume(kit: Any) -> None:
+    run = kit.run(pod={"initContainers": [bare("before")], "containers": [container(args=["-input=false"])]})
+    found = built(kit, run, delivery=HelperDelivery.IMAGE)
+    assert [one["name"] for one in found["spec"]["initContainers"]] == ["before"]
+    assert found["spec"]["volumes"] == [{"name": VOLUME, "image": {"reference": IMAGE}}]
+    [main] = found["spec"]["containers"]
+    assert main["command"] == [f"{MOUNT_PATH}/usr/local/bin/spacelift-aws-mask", "--", "terraform", "plan"]
+    assert main["volumeMounts"] == [{"name": VOLUME, "mountPath": MOUNT_PATH, "readOnly": True}]
+    pod = parse_pod(created(kit, found))
+    assert pod.image_volume
+    assert unmasked(pod, ["main"]) == ()
+    assert not parse_pod(created(kit, built(kit, run))).image_volume
+
+
+def test_resources_and_security_context_are_settings(kit: Any) -> None:
+    resources, security = {"requests": {"cpu": "1"}}, {"runAsUser": 1234, "runAsNonRoot": True}
+    run = kit.run(pod={**one(), "securityContext": {"runAsUser": 0}})
+    [helper] = built(kit, run, resources=resources, security_context=security)["spec"]["initContainers"]
+    assert (helper["resources"], helper["securityContext"]) == (resources, security)
+
+
+@pytest.mark.parametrize(
+    ("why", "command", "args", "masked"),
+    [
+        ("vault-env", ["/vault/vault-env"], [HELPER, "--", "terraform"], True),
+        ("in the command", ["/tekton/entrypoint", "-entrypoint", HELPER, "--mask", "A", "--", "terraform"], None, True),
+        ("without its separator", ["/vault/vault-env"], [HELPER, "terraform"], False),
+        ("taken out", ["/vault/vault-env"], ["terraform"], False),
+        ("in a sentence", ["sh", "-c", f"{HELPER} -- terraform"], None, False),
+    ],
+)
+def test_what_a_webhook_puts_in_front(kit: Any, why: str, command: list[str], args: Any, masked: bool) -> None:
+    body = created(kit, built(kit, kit.run(pod=one())))
+    [main] = body["spec"]["containers"]
+    main["command"], main["args"] = command, args
+    pod = parse_pod(body)
+    assert unmasked(pod, ["main"]) == (() if masked else ("main",)), why
+    found = status.with_pod(seen(kit, kit.run(pod=one()), pod), pod, None).condition("LogsMasked")
+    assert found is not None
+    assert found.status == ("True" if masked else "False")
+    if not masked:
+        assert f"a webhook has made its command `{command[0]}`" in found.message
 
 
 def test_the_helper_is_told_which_variables_are_masked_too(kit: Any) -> None:
@@ -380,3 +426,21 @@ def test_why_the_helper_did_not_come_is_the_runs_message(kit: Any) -> None:
     assert ended.message == f"{start} ended with exit code 128: exec format error"
     killed = kit.terminated(137, reason="OOMKilled")
     assert outcome_of(init_said(kit, "Failed", terminated=killed)).message.startswith(f"{start} needed more memory")
+
+
+@pytest.mark.parametrize(
+    ("why", "command", "ended", "helper_image", "told"),
+    [
+        ("s6-overlay", ["/init"], 3, IMAGE, True),
+        ("s6-overlay that ran for a while", ["/init"], 4, IMAGE, False),
+        ("s6-overlay without the helper", ["/init"], 2, None, False),
+        ("anything else", ["terraform", "init"], 2, IMAGE, False),
+    ],
+)
+def test_what_to_do_about_a_command_that_must_be_process_1(
+    kit: Any, why: str, command: list[str], ended: float, helper_image: str | None, told: bool
+) -> None:
+    body = created(kit, built(kit, kit.run(pod=one(command=command)), helper_image))
+    state = kit.said(terminated=kit.terminated(100, ended))  # it started after 2 seconds
+    message = outcome_of(parse_pod({**body, "status": {"phase": "Failed", "containerStatuses": [state]}})).message
+    assert ("at once: `/init` has to be process 1" in message and "`maskLogs: Never`" in message) is told, why
