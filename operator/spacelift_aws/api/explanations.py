@@ -252,6 +252,11 @@ EXPLANATIONS: Final = (
             "None is configured, or none is built for the nodes that the template asks for",
             "The message says which",
         ),
+        (
+            Masked.IMAGE_VOLUME_REFUSED,
+            "The node's runtime or kubelet has no image volumes; the pod is being made again, with an init container",
+            "Nothing; `maskHelper.delivery: InitContainer` spares the time",
+        ),
     ),
     *_of(
         ConditionType.READY,

@@ -74,6 +74,9 @@ class LogsMaskedReason(StrEnum):
     NO_HELPER = "NoHelper"
     """None is configured, none is built for the nodes that the template asks for, or the pod was made without one."""
     TERMINAL = "Terminal"
+    IMAGE_VOLUME_REFUSED = "ImageVolumeRefused"
+    """The node does not bring the helper as an image volume: another pod takes the pod's place. Read again by whoever
+    takes over in the middle of that."""
 
 
 class SucceededReason(StrEnum):

@@ -143,13 +143,15 @@ def _with_another_pod(seen: Observed, pod: Pod) -> Decision | None:
     """
     if not seen.helper_falls_back or seen.takeover_grace:
         return None
-    refusal = refusal_of(template_part(pod, seen.template.containers), seen.now, seen.memory.refused_pod)
+    known = seen.memory.refused_pod or (pod.uid if status.is_pod_refused(seen.run.status) else None)
+    refusal = refusal_of(template_part(pod, seen.template.containers), seen.now, known)
     if refusal is None:
         return None
     if seen.memory.refused_pod != pod.uid:
-        known = replace(seen.memory, refused_pod=pod.uid, pod_search=PodSearch.NEVER_MADE)
-        told = () if pod.gone else _write(seen, status.with_pod(seen, pod, refusal), "ImageVolumeRefused")
-        return Decision(told, progress=known)
+        memory = replace(seen.memory, refused_pod=pod.uid, pod_search=PodSearch.NEVER_MADE)
+        told = known is not None or pod.gone
+        wanted = () if told else _write(seen, status.image_volume_refused(seen, pod, refusal))
+        return Decision(wanted, progress=memory)
     if pod.gone:
         return _queued(replace(seen, pod=None))
     if pod.deletion is None:

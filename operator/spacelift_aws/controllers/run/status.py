@@ -63,6 +63,18 @@ def with_pod(seen: Observed, pod: Pod, message: str | None) -> RunStatus:
     return status.model_copy(update=update)
 
 
+def image_volume_refused(seen: Observed, pod: Pod, message: str) -> RunStatus:
+    """Preparing still: the pod's node does not bring the helper, and another pod takes the pod's place."""
+    status = with_pod(seen, pod, message)
+    return _set(status, seen, ConditionType.LOGS_MASKED, "False", LogsMaskedReason.IMAGE_VOLUME_REFUSED, message)
+
+
+def is_pod_refused(status: RunStatus) -> bool:
+    """Whether it was told that another pod takes the pod's place."""
+    told = status.condition(ConditionType.LOGS_MASKED)
+    return told is not None and told.reason == LogsMaskedReason.IMAGE_VOLUME_REFUSED
+
+
 def not_renewed(seen: Observed, pod: Pod, why: str) -> RunStatus:
     """Preparing or Running with credentials whose renewal fails. They stay issued, and it is said until when."""
     ends = _ends(seen.now, seen.expires_at)
@@ -205,6 +217,8 @@ def _masking(seen: Observed) -> Masking | None:
         # What was seen of a pod that is gone stays.
         told = seen.run.status.phase is not Phase.QUEUED or planned.reason is LogsMaskedReason.MASKED
         return None if told else planned
+    if seen.memory.refused_pod == seen.pod.uid:
+        return None  # what was told of that stays until there is another pod
     credentialed = seen.template.credentialed
     bare = unmasked(seen.pod, credentialed)
     if not bare:

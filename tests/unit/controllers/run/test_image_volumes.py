@@ -190,19 +190,31 @@ async def test_one_that_is_told_to_use_volumes_says_what_is_wrong_and_stays(kit:
 
 
 async def test_a_successor_goes_on_with_a_replacement_that_was_begun(kit: Any) -> None:
-    """It dies after the pod's deletion; the pod's last view tells why it was deleted."""
+    """It dies with the pod's deletion; the kubelet's last word of the pod does not tell why it was deleted."""
     scene = scene_of(kit)
     await scene.go()
     refuse(scene)
-    scene.fails["create pod"] = [KeyboardInterrupt()]  # type: ignore[list-item]
+    scene.fails["delete pod"] = [KeyboardInterrupt()]  # type: ignore[list-item]
     with pytest.raises(KeyboardInterrupt):
         await scene.go()
+    assert masked(scene) == "ImageVolumeRefused"
+    last = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None, "finishedAt": None}
+    refuse(scene, terminated=last)
+    assert scene.world.pod is not None
+    scene.world.pod = replace(scene.world.pod, gone=True, phase="Failed")
     successor = Scene(kit, scene.world, Helper("operator:1", AUTO))
     successor.now, successor.stored, successor.secret = scene.now, scene.stored, True
+    successor.asked = ["create pod"]  # by its predecessor: pods have UIDs by that
     successor.executor.adopt([scene.run])
     await successor.go()
-    assert "create pod" in successor.asked
+    assert successor.asked.count("create pod") == 2
     assert has_init_container(successor)
+    assert masked(successor) == "Masked"
+
+
+def masked(scene: Scene) -> str:
+    condition = scene.run.status.condition("LogsMasked")
+    return condition.reason if condition is not None else ""
 
 
 async def test_a_replacement_without_an_answer_is_looked_for(kit: Any) -> None:
