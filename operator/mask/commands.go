@@ -51,40 +51,21 @@ func (c *commands) strip(data []byte, end bool, add func(value string)) []byte {
 
 // next returns where a line begins that is such a line or, at the end of data, may become one; len(data) if none does.
 func (c *commands) next(data []byte) int {
-	start := 0
-	if c.midLine {
-		start = bytes.IndexByte(data, '\n') + 1
-		if start == 0 {
+	if !c.midLine && begins(data) {
+		return 0
+	}
+	// From break to break is the fastest way: lines are longer than what a search for more bytes steps over at once.
+	for at := 0; ; {
+		found := bytes.IndexByte(data[at:], '\n')
+		if found < 0 {
 			return len(data)
 		}
-	}
-	if begins(data[start:]) {
-		return start
-	}
-	// Such a line, with the break before it, covers one of its pairs at one of eight places in a row.
-	for at := start + 7; at+1 < len(data); at += 8 {
-		if !inAddMask[pair(data, at)] {
-			continue
-		}
-		found := bytes.Index(data[at-7:min(len(data), at+3)], []byte("\n::"))
-		if line := at - 7 + found + 1; found >= 0 && begins(data[line:]) {
-			return line
+		at += found + 1
+		if at < len(data) && data[at] == addMask[0] && begins(data[at:]) {
+			return at
 		}
 	}
-	// The last line may be cut short before its second colon.
-	if last := bytes.LastIndexByte(data, '\n') + 1; last >= start && last < len(data) && begins(data[last:]) {
-		return last
-	}
-	return len(data)
 }
-
-// inAddMask are the first pairs of bytes of such a line and the break before it.
-var inAddMask = func() (found [1 << 16]bool) {
-	for _, both := range pairsOf([]string{"\n" + addMask[:8]}) {
-		found[both] = true
-	}
-	return found
-}()
 
 // begins tells whether data begin with such a line, or end before that can be said.
 func begins(data []byte) bool {

@@ -150,12 +150,13 @@ def test_a_pod_that_its_node_refuses_is_made_again_with_an_init_container(with_h
         pod = stage.objects.get("Pod", namespace, run["status"]["podName"])
         assert pod is not None
         assert image_volume(pod)
+        uid = pod["metadata"]["uid"]
         refuse(stage, pod)
         again = stage.objects.wait(
             "Pod",
             namespace,
             run["status"]["podName"],
-            lambda one: one and one["metadata"]["uid"] != pod["metadata"]["uid"],
+            lambda one: one and one["metadata"]["uid"] != uid,
         )
         assert [one["name"] for one in again["spec"]["initContainers"]] == [INIT_CONTAINER]
         assert again["spec"]["volumes"][-1] != pod["spec"]["volumes"][-1]
@@ -165,7 +166,7 @@ def test_a_pod_that_its_node_refuses_is_made_again_with_an_init_container(with_h
             namespace,
             lambda _: "ImageVolumeRefused" in {why for _, why, _ in told(stage, namespace, name)},
         )
-        run = stage.objects.wait("Run", namespace, name, lambda run: not (run or {})["status"].get("message"))
+        run = stage.objects.wait("Run", namespace, name, lambda run: run and not run["status"].get("message"))
         assert (run["status"]["phase"], reason(run)) == ("Preparing", ("True", "Masked"))
         other = stage.run(namespace, annotations=held)
         run = stage.objects.wait("Run", namespace, other, lambda run: run and run["status"].get("podName"))
