@@ -54,6 +54,8 @@ FROM scratch
 COPY --from=rootfs /rootfs /
 COPY --from=environment /opt/spacelift-aws /opt/spacelift-aws
 COPY --from=mask /usr/local/bin/spacelift-aws-mask /usr/local/bin/spacelift-aws-mask
-ENV PATH=/opt/spacelift-aws/bin:/usr/local/bin:/usr/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Memory that is freed is overwritten: answers of STS do not stay in it.
+ENV PATH=/opt/spacelift-aws/bin:/usr/local/bin:/usr/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    GLIBC_TUNABLES=glibc.malloc.perturb=165:glibc.malloc.tcache_count=0
 USER 65532:65532
 ENTRYPOINT ["spacelift-aws"]

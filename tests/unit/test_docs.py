@@ -55,3 +55,12 @@ def test_the_alarms_pattern_knows_the_probes_by_their_name() -> None:
     assert f'"*{PROBE_MARK}"' in patterns[0]
     for pattern in patterns:
         assert pattern.count("(") == pattern.count(")")
+
+
+def test_what_the_threat_model_says_is_shown_by_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "threat-model.md").read_text()))
+    tests = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert named, "no test is named"
+    assert named - tests == set()

@@ -17,6 +17,8 @@ from sandbox.stage import Stage
 AT_ONCE = 14
 """Lives side by side: an executor has 48 calls to the API server under way at most, and dead ones hold some."""
 REACHED_WITHIN = 60.0
+LINGERING = 3.0
+"""Seconds in which what follows the end of a life is called."""
 SPARE = {Moment: 3, Fault: 6}
 """How many more calls of a kind than twice the usual a death or a fault may cost."""
 CREDENTIALS = "aws.spacelift.io/run-credentials"
@@ -98,8 +100,13 @@ class Rehearsal:
                 raise AssertionError(f"{life.name}, undisturbed: {'; '.join(wrong)}")
         return self._score.calls
 
-    def kill_at(self, points: Sequence[Point]) -> list[Result]:
+    def calls(self, life: Life) -> list[Call]:
+        """What a life called when it was recorded."""
+        return self._score.calls[life]
+
+    def kill_at(self, together: Sequence[tuple[Point, ...]]) -> list[Result]:
         """Kill the executor once, when every one of these lives, no more than `AT_ONCE`, has come to its point."""
+        points = [points[0] for points in together]
         scenes = [self._scene(point.life, {point.call: point.what}) for point in points]
         with ThreadPoolExecutor(len(points)) as pool:
             futures = [pool.submit(point.life.play, scene) for point, scene in zip(points, scenes, strict=True)]
@@ -108,37 +115,44 @@ class Rehearsal:
             self.tape.resume([scene.namespace for scene in scenes])
             self._executor.revive()
             wait(futures)
-        return [self._result(*one) for one in zip(points, scenes, futures, strict=True)]
+            results = list(pool.map(self._result, points, scenes, futures))
+        for result in results:
+            if result.complaints:
+                self._say(f"{result.point}: {'; '.join(result.complaints)}")
+        return results
 
-    def disturb(self, points: Sequence[tuple[Point, ...]]) -> list[Result]:
+    def disturb(self, together: Sequence[tuple[Point, ...]]) -> list[Result]:
         """Let one thing, or several, go wrong in each life; the executor lives on."""
 
-        def play(together: tuple[Point, ...]) -> Result:
-            life = together[0].life
-            scene = self._scene(life, {point.call: point.what for point in together})
+        def play(points: tuple[Point, ...]) -> Result:
+            life = points[0].life
+            scene = self._scene(life, {point.call: point.what for point in points})
             future: Future[None] = Future()
             try:
                 life.play(scene)
                 future.set_result(None)
             except Exception as error:
                 future.set_exception(error)
-            result = self._result(together[0], scene, future)
-            self._say(f"{' and '.join(map(str, together))}: {'; '.join(result.complaints) or 'well'}")
+            result = self._result(points[0], scene, future)
+            if result.complaints:
+                self._say(f"{' and '.join(map(str, points))}: {'; '.join(result.complaints)}")
             return result
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(play, points))
+            return list(pool.map(play, together))
 
     def _scene(self, life: Life, at: dict[Call, What] | None = None) -> Scene:
         return Scene(self._stage, self.tape, self._place(), life.covers, at or {})
 
     def _until_reached(self, scenes: Sequence[Scene], futures: Sequence[Future[None]]) -> None:
-        deadline = time.monotonic() + REACHED_WITHIN
+        """Until each has come to its point, or has ended, and what is told and marked after the end is done as well."""
+        deadline, over = time.monotonic() + REACHED_WITHIN, 0.0
         while time.monotonic() < deadline:
-            if all(
-                scene.scope.reached.is_set() or future.done() for scene, future in zip(scenes, futures, strict=True)
-            ):
+            left = [future for scene, future in zip(scenes, futures, strict=True) if not scene.scope.reached.is_set()]
+            if not left or (over and time.monotonic() > over):
                 return
+            if not over and all(future.done() for future in left):
+                over = time.monotonic() + LINGERING
             time.sleep(0.02)
 
     def _result(self, point: Point, scene: Scene, future: Future[None]) -> Result:

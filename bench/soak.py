@@ -1,0 +1,78 @@
+"""Lives of every kind for as long as wanted, each with something that goes wrong, the controller killed now and then.
+
+    dev/uv run python bench/soak.py [--minutes 60] [--seed 1] [--kill-every 5]
+
+In each round fourteen lives chosen by chance are played side by side, each with one or two faults at calls chosen by
+chance; in every fifth round the controller is killed instead, when each life has come to a call chosen by chance. Every
+life is judged as in `bench/crash_points.py`. The controller's memory, file descriptors and threads are shown after each
+round. The same seed chooses the same lives and calls. Everything shares the machine.
+"""
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+from sandbox.apiproxy import ApiProxy
+from sandbox.audit import WITH_REQUESTS
+from sandbox.crashpoints.calls import OF_STS, Call, Fault, Moment
+from sandbox.crashpoints.executors import SETTINGS, rehearsal_on
+from sandbox.crashpoints.lives import LIVES, Life
+from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Rehearsal, Result
+from sandbox.stage import set_stage
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60, help="how long (default 60)")
+    parser.add_argument("--seed", type=int, default=1, help="of every choice (default 1)")
+    parser.add_argument("--kill-every", type=int, default=5, help="rounds (default 5)")
+    options = parser.parse_args()
+    dice, until = random.Random(options.seed), time.monotonic() + options.minutes * 60
+    results: list[Result] = []
+    with set_stage(SETTINGS, audit_policy=WITH_REQUESTS) as stage, ApiProxy(stage.cluster) as api:
+        rehearsal = rehearsal_on(stage, api, say)
+        rehearsal.record(LIVES)
+        number = 0
+        while time.monotonic() < until:
+            number += 1
+            chosen = [dice.choice(LIVES) for _ in range(AT_ONCE)]
+            if number % options.kill_every == 0:
+                results += rehearsal.kill_at([(_point(rehearsal, life, dice),) for life in chosen])
+            else:
+                results += rehearsal.disturb([_faults(rehearsal, life, dice) for life in chosen])
+            wrong = [result for result in results if result.complaints]
+            say(f"round {number}: {len(results)} lives, {len(wrong)} wrong; {_size(stage.controller.process.pid)}")
+    for result in wrong:
+        print(f"{result.point}: {'; '.join(result.complaints)}")
+    print(f"seed {options.seed}: {len(results)} lives in {number} rounds, {len(wrong)} wrong", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _point(rehearsal: Rehearsal, life: Life, dice: random.Random) -> Point:
+    return Point(life, dice.choice(rehearsal.calls(life)), dice.choice(list(Moment)))
+
+
+def _faults(rehearsal: Rehearsal, life: Life, dice: random.Random) -> tuple[Point, ...]:
+    calls = dice.sample(rehearsal.calls(life), dice.choice((1, 2)))
+    return tuple(Point(life, call, dice.choice(_faults_of(call))) for call in calls)
+
+
+def _faults_of(call: Call) -> tuple[Fault, ...]:
+    return OF_STS if call.name.startswith("AssumeRole") else tuple(Fault)
+
+
+def _size(pid: int) -> str:
+    """Memory, file descriptors and threads of a process; see proc(5)."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return f"{int(status['VmRSS'].split()[0]) // 1024} MiB, {files} files, {status['Threads'].strip()} threads"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
