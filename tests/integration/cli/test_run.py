@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.pages import EXAMPLES
 from sandbox.plugin import Plugin
 from sandbox.process import wait_until
 from sandbox.stage import Stage
@@ -81,6 +82,24 @@ def test_a_pipeline_with_propose_and_nothing_else(stage: Stage, ready: str) -> N
     assert "the verb `use` on it is missing" in apply.stderr
     assert apply.stderr.startswith("error: ")
     assert len(apply.stderr.splitlines()) == 1
+
+
+def test_the_service_accounts_of_the_example_plan_and_apply(stage: Stage, ready: str, tmp_path: Path) -> None:
+    """`examples/ci/rbac.yaml`, which all pages about pipelines refer to."""
+    stage.cluster.kubectl("apply", "-n", ready, "-f", str(EXAMPLES / "ci" / "rbac.yaml"))
+    planner, deployer = (
+        Plugin(stage.cluster, stage.cluster.kubeconfig_for(ready, name)) for name in ("planner", "deployer")
+    )
+    (tmp_path / "main.tf").write_text("# brought along")
+    command = ("--image", "x", "--dir", str(tmp_path), "--", "sh", "-c", f"{WHO}; cat main.tf")
+    refused = planner.run("run", "-i", "prod", "--type", "Tracked", *command)
+    assert (refused.returncode, refused.stdout) == (125, "")
+    assert "the verb `use` on it is missing" in refused.stderr
+    for pipeline, kind in ((planner, "Proposed"), (deployer, "Tracked")):
+        done = pipeline.run("run", "-i", "prod", "--type", kind, *command)
+        assert done.returncode == 0, done.stderr
+        assert "assumed-role" in done.stdout
+        assert "# brought along" in done.stdout
 
 
 def test_two_containers_are_told_apart(stage: Stage, plugin: Plugin, ready: str, tmp_path: Path) -> None:
