@@ -129,7 +129,7 @@ class Settings(BaseSettings):
 
     namespaces: tuple[Label, ...] = ()
     """Where Runs and integrations are watched, as JSON list; by default everywhere, and by a worker where it runs
-    itself. Who acts in given namespaces looks at nothing outside them, the UID of `kube-system` included."""
+    itself. With a list nothing outside these namespaces is read, not even the UID of `kube-system`."""
 
     jobs: bool = False
     """Whether Jobs with `managedBy: aws.spacelift.io/run` are executed as Runs. Off, nothing lists Jobs."""
@@ -191,8 +191,8 @@ class Settings(BaseSettings):
     """Port of `/metrics`; none by default. It may be that of the probes, where no certificate is given."""
 
     metrics_certificate: Path | None = None
-    """Folder with `tls.crt` and `tls.key` for `/metrics`. With it, whoever asks must show a token whose bearer may
-    `get` that path in the cluster; without it, everybody may who reaches the port."""
+    """Folder with `tls.crt` and `tls.key` for `/metrics`. With it, a scraper must show a token whose owner may
+    `get` that path in the cluster; without it, everybody who reaches the port may read them."""
 
     trust_requester: bool = False
     """Whether the annotation `aws.spacelift.io/requested-by` of Runs is believed. Only where the chart's admission

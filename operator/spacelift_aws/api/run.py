@@ -236,8 +236,8 @@ class RunStatus(Status):
     """Who created the Run, by the name that the API server knows them under. Absent where the cluster cannot tell:
     before Kubernetes 1.36, and without the chart's admission policies."""
     pod_created_after: Annotated[str, length(0, 64)] | None = None
-    """Set before the run's pod is created: the Run's resource version at that moment. Whoever takes the Run over and
-    finds no pod looks from there on for one that has gone, so that a Run is never executed twice."""
+    """Set before the run's pod is created: the Run's resource version at that moment. A process that takes the Run
+    over and finds no pod looks from there on for one that has gone, so that a Run is never executed twice."""
     pod_name: Annotated[str, length(0, 253)] | None = None
     """The name of the run's pod."""
     secret_name: Annotated[str, length(0, 253)] | None = None
