@@ -3,6 +3,7 @@
 Nothing here is ever read back from a status.
 """
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -27,7 +28,8 @@ CHILD_PREFIX = "aws-run-"
 CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 """The variables of a session, two of them for its token: some SDKs read only the older name."""
 
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TO_CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+"""From the digits of RFC 4648, which Python knows."""
 
 
 def run_id(created: datetime, uid: str) -> str:
@@ -43,7 +45,9 @@ def run_id(created: datetime, uid: str) -> str:
 
 def crockford(number: int, length: int) -> str:
     """The last `length` digits of a number in Crockford's base 32 (https://www.crockford.com/base32.html)."""
-    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(5 * (length - 1), -1, -5))
+    spare = -5 * length % 40  # base 32 goes by groups of 40 bits
+    bits = (number & (1 << 5 * length) - 1) << spare
+    return base64.b32encode(bits.to_bytes((5 * length + spare) // 8)).decode()[:length].translate(_TO_CROCKFORD)
 
 
 def child_name(run_id: str) -> str:

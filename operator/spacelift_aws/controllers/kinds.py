@@ -1,9 +1,10 @@
 """The kinds of objects that are watched for Runs and integrations, each with its way into the router."""
 
 from spacelift_aws.api.awsintegration import AwsIntegration
-from spacelift_aws.api.run import Phase, Run
+from spacelift_aws.api.run import Phase
 from spacelift_aws.controllers.job.view import parse_job
 from spacelift_aws.controllers.router import EventRouter
+from spacelift_aws.controllers.run.ended import parse_run
 from spacelift_aws.controllers.run.pod.view import parse_pod
 from spacelift_aws.controllers.stores import Namespace, Stores
 from spacelift_aws.kube.resources import INTEGRATIONS, JOBS, NAMESPACES, PODS, RUNS
@@ -35,8 +36,8 @@ def kinds(router: EventRouter, stores: Stores, *, namespaces_too: bool, jobs_too
     # ends as if it were deleted, with what it was before.
     runs = Kind(
         RUNS,
-        Run.model_validate,
-        router.saw_run,
+        parse_run,
+        router.saw_listed_run,
         router.lost_run,
         stores.runs,
         watched_fields=",".join(f"status.phase!={phase}" for phase in Phase if phase.terminal),

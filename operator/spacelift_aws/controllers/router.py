@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Phase, Run
 from spacelift_aws.controllers.job.view import Job, integration_of
+from spacelift_aws.controllers.run.ended import EndedRun
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.run.template_facts import TemplateFacts
@@ -76,15 +77,19 @@ class EventRouter:
         self._executor_name = executor_name
         self._enqueue = enqueue
         self._enqueue_after = enqueue_after
-        self._orphan_of: Callable[[Run], OrphanKey | None] = lambda _: None
+        self._orphan_of: Callable[[Run | EndedRun], OrphanKey | None] = lambda _: None
 
-    def on_lost_run(self, orphan_of: Callable[[Run], OrphanKey | None]) -> None:
+    def on_lost_run(self, orphan_of: Callable[[Run | EndedRun], OrphanKey | None]) -> None:
         """Who knows what a Run that is gone may leave behind."""
         self._orphan_of = orphan_of
 
     def run(self, key: ObjectKey) -> Run | None:
-        """A Run as last seen."""
-        return self._stores.runs.get(key)
+        """A Run as last seen, while it is kept whole."""
+        return self._stores.run(key)
+
+    def ended(self, key: ObjectKey) -> EndedRun | None:
+        """What is kept of a Run that has ended."""
+        return self._stores.ended(key)
 
     def template_of(self, run: Run) -> TemplateFacts:
         """What is kept of a Run's template."""
@@ -95,7 +100,7 @@ class EventRouter:
         return self._stores.pod_of(run)
 
     def pod_named(self, namespace: str, run_id: str) -> Pod | None:
-        """The pod of a Run that is gone."""
+        """The pod of a Run that is gone, or has ended."""
         return self._stores.pods.get((namespace, child_name(run_id)))
 
     def integration(self, key: ObjectKey) -> AwsIntegration | None:
@@ -109,21 +114,41 @@ class EventRouter:
     def saw_run(self, run: Run) -> None:
         """A Run is there, and this is how it looks."""
         key = (run.metadata.namespace, run.metadata.name)
-        known = self._stores.runs.get(key)
-        if known is not None and known.metadata.uid != run.metadata.uid and _older(known, run):
-            # It was deleted and made anew while nobody looked: what the first one left is still to be cleared away.
-            self.lost_run(known)
+        self._lose_earlier(key, run.metadata.uid, run.metadata.resource_version)
         if self._stores.put_run(run):
             self._enqueue(RunKey(*key))
             self._wake_job(key)
 
-    def lost_run(self, run: Run) -> None:
+    def saw_listed_run(self, run: Run | EndedRun) -> None:
+        """The same from a list or a watch, where a Run that has ended need not be looked at whole."""
+        if isinstance(run, Run):
+            self.saw_run(run)
+            return
+        key = (run.namespace, run.name)
+        self._lose_earlier(key, run.uid, run.resource_version)
+        if self._stores.put_ended(run):
+            self._enqueue(RunKey(*key))
+            self._wake_job(key)
+
+    def _lose_earlier(self, key: ObjectKey, uid: str, resource_version: str) -> None:
+        """A Run was deleted and made anew while nobody looked: what the first one left is still to be cleared away."""
+        known, version = self._stores.runs.get(key), self._stores.runs.version(key)
+        if known is not None and _uid_of(known) != uid and (version or 0) < version_of(resource_version):
+            self.lost_run(known)
+
+    def put_away(self, ended: EndedRun) -> None:
+        """Keep no more of a Run that has ended, unless a Job of ours still has to hear of its end."""
+        if self._stores.jobs.get((ended.namespace, ended.name)) is None:
+            self._stores.put_ended(ended, instead=True)
+
+    def lost_run(self, run: Run | EndedRun) -> None:
         """A Run is not there any more."""
-        last = self._stores.remove_run((run.metadata.namespace, run.metadata.name), run.metadata.uid)
+        key = (run.namespace, run.name) if isinstance(run, EndedRun) else (run.metadata.namespace, run.metadata.name)
+        last = self._stores.remove_run(key, _uid_of(run))
         orphan = self._orphan_of(last) if last is not None else None
         if orphan is not None:
             self._enqueue(orphan)
-        self._wake_job((run.metadata.namespace, run.metadata.name))
+        self._wake_job(key)
 
     def job(self, key: ObjectKey) -> Job | None:
         """A Job of ours as last seen, while it has not ended."""
@@ -139,21 +164,24 @@ class EventRouter:
             self._enqueue(JobKey(job.namespace, job.name))
 
     def lost_job(self, job: Job) -> None:
-        """A Job is not there any more, or has ended."""
-        self._stores.jobs.remove((job.namespace, job.name), job.uid)
+        """A Job is not there any more, or has ended: its Run need not be kept whole for it."""
+        if self._stores.jobs.remove((job.namespace, job.name), job.uid) is not None:
+            self._enqueue(RunKey(job.namespace, job.name))
 
     def _wake_job(self, key: ObjectKey) -> None:
         """A Job has the name of its Run."""
         if self._stores.jobs.get(key) is not None:
             self._enqueue(JobKey(*key))
 
-    def run_left_watch(self, run: Run) -> None:
+    def run_left_watch(self, run: Run | EndedRun) -> None:
         """A Run has ended, or is not there any more; `run` is its last view before that, with the version of the event.
 
         An end of our own making is known by the answer to the write, which may be about to come.
         """
+        if isinstance(run, EndedRun):
+            return
         metadata = run.metadata
-        known = self._stores.runs.get((metadata.namespace, metadata.name))
+        known = self._stores.run((metadata.namespace, metadata.name))
         if known is not None and known.metadata.uid == metadata.uid and not known.status.phase.terminal:
             self._enqueue_after(DepartedKey(metadata.namespace, metadata.name, metadata.uid), ANSWER_WITHIN)
 
@@ -204,7 +232,7 @@ class EventRouter:
         changed = self._stores.labels_of(namespace.name) != namespace.labels
         version = version_of(namespace.resource_version)
         if self._stores.namespaces.put(("", namespace.name), namespace.uid, version, namespace) and changed:
-            waiting = ((key, run) for key, run in self._stores.runs.items() if run.status.phase is Phase.QUEUED)
+            waiting = ((key, run) for key, run in self._stores.whole_runs() if run.status.phase is Phase.QUEUED)
             self._wake([RunKey(*key) for key, _ in waiting if key[0] == namespace.name])
 
     def lost_namespace(self, namespace: Namespace) -> None:
@@ -213,7 +241,7 @@ class EventRouter:
 
     def wake_runs_of(self, integration: ObjectKey) -> None:
         """Something about an integration changed that its Runs may have waited for."""
-        runs = ((key, self._stores.runs.get(key)) for key in self._stores.runs_of(integration))
+        runs = ((key, self._stores.run(key)) for key in self._stores.runs_of(integration))
         self._wake([RunKey(*key) for key, run in runs if run is not None and not run.status.phase.terminal])
         # Whose a Job is depends on its integration.
         jobs = (job for job in self._stores.jobs.values() if integration_of(job) == integration)
@@ -231,26 +259,29 @@ class EventRouter:
         """All that a process which begins to act has to look at, the most urgent first."""
         for key in self._stores.integrations:
             yield IntegrationKey(*key)
-        runs = sorted(self._stores.runs.items(), key=lambda item: item[1].status.phase.terminal)
+        runs = sorted(self._stores.whole_runs(), key=lambda item: item[1].status.phase.terminal)
         yield from (RunKey(*key) for key, _ in runs)
         yield from (JobKey(*key) for key in self._stores.jobs)
+        for key, run in self._stores.runs.items():
+            if isinstance(run, EndedRun) and (run.expires_at or self._stores.pod_named(run.namespace, run.run_id)):
+                yield RunKey(*key)
         for pod in self._stores.pods.values():
             if self._stores.run_of(pod) is None and self._may_be_orphan(pod):
                 yield OrphanKey(pod.namespace, pod.run_id, pod.run_name)
 
     def look_at_all_runs(self) -> None:
         """Something about all Runs may have changed."""
-        for key in list(self._stores.runs):
+        for key, _ in self._stores.whole_runs():
             self._enqueue(RunKey(*key))
 
     def awaited(self, integration: ObjectKey) -> bool:
         """Whether a Run waits for this integration."""
-        runs = (self._stores.runs.get(key) for key in self._stores.runs_of(integration))
+        runs = (self._stores.run(key) for key in self._stores.runs_of(integration))
         return any(run is not None and run.status.phase is Phase.QUEUED for run in runs)
 
 
-def _older(run: Run, other: Run) -> bool:
-    return version_of(run.metadata.resource_version) < version_of(other.metadata.resource_version)
+def _uid_of(run: Run | EndedRun) -> str:
+    return run.uid if isinstance(run, EndedRun) else run.metadata.uid
 
 
 def _may_have_live_credentials(pod: Pod) -> bool:

@@ -19,21 +19,23 @@ from spacelift_aws.api.run import Phase, Run
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.sts import PROBE, Sts
 from spacelift_aws.controllers.run.authorization import integration_key
+from spacelift_aws.controllers.run.ended import EndedRun
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.metrics import Gauges
 from spacelift_aws.runtime.health import Health
+from spacelift_aws.runtime.store import ObjectKey
 
 
-def integration_label(run: Run, exists: bool) -> str:
+def integration_label(run_namespace: str, key: ObjectKey, exists: bool) -> str:
     """The integration's name, with its namespace where that is not the Run's own.
 
     Empty where there is none: what Runs make up is no label.
     """
-    namespace, name = integration_key(run)
+    namespace, name = key
     if not exists:
         return ""
-    return name if namespace == run.metadata.namespace else f"{namespace}/{name}"
+    return name if namespace == run_namespace else f"{namespace}/{name}"
 
 
 def run_gauges(gauges: Gauges, run: Run, pod: Pod | None, integration: str, now: datetime) -> None:
@@ -153,9 +155,17 @@ class StateCollector(Collector):
     def _of_the_leader(self, gauges: Gauges) -> None:
         source, now = self._source, self._source.clock()
         for run in source.stores.runs.values():
-            integration = source.stores.integrations.get(integration_key(run))
-            if self._is_counted(run, integration):
-                label = integration_label(run, exists=integration is not None)
+            if isinstance(run, EndedRun):
+                namespace, key, pool = run.namespace, run.integration, run.worker_pool
+            else:
+                namespace, key, pool = run.metadata.namespace, integration_key(run), run.spec.worker_pool
+            integration = source.stores.integrations.get(key)
+            if not self._is_counted(pool, integration):
+                continue
+            label = integration_label(namespace, key, exists=integration is not None)
+            if isinstance(run, EndedRun):
+                gauges.add(metrics.RUNS, namespace, label, run.type, str(run.phase))
+            else:
                 run_gauges(gauges, run, source.stores.pod_of(run), label, now)
         for integration in source.stores.integrations.values():
             integration_gauges(gauges, integration, source.pool)
@@ -163,11 +173,11 @@ class StateCollector(Collector):
         if known is not None:
             aws_gauges(gauges, *known)
 
-    def _is_counted(self, run: Run, integration: AwsIntegration | None) -> bool:
+    def _is_counted(self, worker_pool: str, integration: AwsIntegration | None) -> bool:
         """The controller counts all Runs, a pool those that are for it."""
         pool = self._source.pool
         worker_mode = integration is not None and integration.spec.generate_credentials_in_worker
-        return pool is None or (worker_mode and run.spec.worker_pool == pool)
+        return pool is None or (worker_mode and worker_pool == pool)
 
     def _is_known(self, namespace: str, integration: str) -> bool:
         """Whether both are there; an empty name stands for Runs of integrations that never were."""

@@ -1,7 +1,7 @@
 """All objects that matter to Runs and integrations, as last seen, and the ways from one to another."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.job.view import Job
 from spacelift_aws.controllers.run.authorization import integration_key
+from spacelift_aws.controllers.run.ended import EndedRun
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.template_facts import TemplateFacts, facts_of, trimmed
 from spacelift_aws.names import child_name, run_id
@@ -41,7 +42,8 @@ class Stores:
         """`helper_image` is the image with the helper that masks logs, if there is one."""
         self._helper_image = helper_image
         self._templates: dict[str, TemplateFacts] = {}
-        self.runs: Store[Run] = Store()
+        self.runs: Store[Run | EndedRun] = Store()
+        """Of those that have ended, and for which nothing is left to do, only what that takes."""
         self.integrations: Store[AwsIntegration] = Store()
         self.pods: Store[Pod] = Store()
         self.namespaces: Store[Namespace] = Store()
@@ -55,26 +57,55 @@ class Stores:
         """Keep a view of a Run, without its template but for what is decided by."""
         metadata = run.metadata
         key = (metadata.namespace, metadata.name)
-        if not self.runs.put(key, metadata.uid, version_of(metadata.resource_version), trimmed(run)):
+        version, was_ended = version_of(metadata.resource_version), self.ended(key) is not None
+        if not self.runs.put(key, metadata.uid, version, trimmed(run), other_form=was_ended):
             return False
         self._templates[metadata.uid] = facts_of(run, self._helper_image, self._templates.get(metadata.uid))
         self._run_names[metadata.namespace, self.run_id(run)] = metadata.name
         self._runs_of[integration_key(run)].add(key)
         return True
 
-    def remove_run(self, key: ObjectKey, uid: str) -> Run | None:
+    def put_ended(self, ended: EndedRun, *, instead: bool = False) -> bool:
+        """Keep a view of a Run that has ended; `instead`: also of the same view."""
+        key = (ended.namespace, ended.name)
+        if not self.runs.put(key, ended.uid, version_of(ended.resource_version), ended, other_form=instead):
+            return False
+        self._templates.pop(ended.uid, None)
+        self._run_names[ended.namespace, ended.run_id] = ended.name
+        self._no_run_of(ended.integration, key)
+        return True
+
+    def run(self, key: ObjectKey) -> Run | None:
+        """A Run as last seen, while it is kept whole."""
+        run = self.runs.get(key)
+        return run if isinstance(run, Run) else None
+
+    def ended(self, key: ObjectKey) -> EndedRun | None:
+        """What is kept of a Run that has ended."""
+        run = self.runs.get(key)
+        return run if isinstance(run, EndedRun) else None
+
+    def whole_runs(self) -> Iterator[tuple[ObjectKey, Run]]:
+        """All Runs that are kept whole."""
+        return ((key, run) for key, run in self.runs.items() if isinstance(run, Run))
+
+    def remove_run(self, key: ObjectKey, uid: str) -> Run | EndedRun | None:
         """Forget a Run that was deleted; the answer is its last view."""
         run = self.runs.remove(key, uid)
         if run is None:
             return None
+        identifier = run.run_id if isinstance(run, EndedRun) else self.run_id(run)
         self._templates.pop(uid, None)
-        self._run_names.pop((key[0], self.run_id(run)), None)
-        self._departed.pop((key[0], child_name(self.run_id(run))), None)
-        runs = self._runs_of[integration_key(run)]
+        self._run_names.pop((key[0], identifier), None)
+        self._departed.pop((key[0], child_name(identifier)), None)
+        self._no_run_of(run.integration if isinstance(run, EndedRun) else integration_key(run), key)
+        return run
+
+    def _no_run_of(self, integration: ObjectKey, key: ObjectKey) -> None:
+        runs = self._runs_of.get(integration, set())
         runs.discard(key)
         if not runs:
-            del self._runs_of[integration_key(run)]
-        return run
+            self._runs_of.pop(integration, None)
 
     def template_of(self, run: Run) -> TemplateFacts:
         """What is kept of a Run's template."""
@@ -101,7 +132,11 @@ class Stores:
 
     def pod_of(self, run: Run) -> Pod | None:
         """A Run's pod, or its last view."""
-        key = (run.metadata.namespace, child_name(self.run_id(run)))
+        return self.pod_named(run.metadata.namespace, self.run_id(run))
+
+    def pod_named(self, namespace: str, identifier: str) -> Pod | None:
+        """The pod of the Run with this ID, or its last view."""
+        key = (namespace, child_name(identifier))
         return self.pods.get(key) or self._departed.get(key)
 
     def labels_of(self, namespace: str) -> Mapping[str, str]:
@@ -110,7 +145,7 @@ class Stores:
         return known.labels if known is not None else {}
 
     def runs_of(self, integration: ObjectKey) -> tuple[ObjectKey, ...]:
-        """The keys of all Runs that name an integration."""
+        """The keys of all Runs that name an integration and are kept whole."""
         return tuple(self._runs_of.get(integration, ()))
 
     @staticmethod

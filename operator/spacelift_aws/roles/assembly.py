@@ -26,6 +26,7 @@ from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.orphans import OrphanCollector
 from spacelift_aws.controllers.run.pod.helper import Helper, HelperDelivery
 from spacelift_aws.controllers.run.ports import OrphanKey
+from spacelift_aws.controllers.run.reconciler import RunReconciler
 from spacelift_aws.controllers.run.state import Limits
 from spacelift_aws.controllers.state_metrics import Source, StateCollector
 from spacelift_aws.controllers.stores import Stores
@@ -58,18 +59,19 @@ def assemble(context: RoleContext) -> Assembly:
         journal=Journal(open_trail(settings.audit_log), context.role.executor, spans),
     )
     router.on_lost_run(executor.orphan_of)
+    runs = RunReconciler(executor, router, context.kube, _now)
     orphans = OrphanCollector(executor, router, context.kube, router.pod_named)
     jobs = JobController(role=context.role, view=router, kube=context.kube, recorder=context.recorder, clock=_now)
     return Assembly(
         kinds=kinds(router, stores, namespaces_too=not context.namespaces, jobs_too=settings.jobs),
         controllers=(
-            Controller(RunKey, lambda key: executor.reconcile((key.namespace, key.name))),
+            Controller(RunKey, lambda key: runs.reconcile((key.namespace, key.name))),
             Controller(IntegrationKey, lambda key: integrations.reconcile((key.namespace, key.name))),
             Controller(OrphanKey, orphans.reconcile),
             Controller(JobKey, lambda key: jobs.reconcile((key.namespace, key.name))),
             Controller(DepartedKey, lambda key: orphans.look_for(key.namespace, key.name, key.uid)),
         ),
-        adopt=lambda: executor.adopt(run for _, run in stores.runs.items()),
+        adopt=lambda: executor.adopt(run for _, run in stores.whole_runs()),
         all_keys=router.all_keys,
         look_at_all_runs=router.look_at_all_runs,
         metrics=StateCollector(_source(context, stores, sts, identity)),

@@ -58,10 +58,13 @@ class Store(Generic[Value]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, key: ObjectKey, uid: str, version: int, value: Value) -> bool:
-        """Keep this view of an object; False where it is no newer than what is known."""
+    def put(self, key: ObjectKey, uid: str, version: int, value: Value, *, other_form: bool = False) -> bool:
+        """Keep this view of an object; False where it is no newer than what is known.
+
+        `other_form`: it may be the same view, and is kept in the place of the known one.
+        """
         known = self._entries.get(key)
-        if uid in self._deleted or (known is not None and 0 < version <= known.version):
+        if uid in self._deleted or (known is not None and 0 < version <= known.version - other_form):
             return False
         self._entries[key] = _Entry(uid, version, value)
         return True

@@ -18,13 +18,14 @@ from spacelift_aws.controllers.run.authorization import Circumstances, authorize
 from spacelift_aws.controllers.run.credentials.issue import Issuing
 from spacelift_aws.controllers.run.decide import decide
 from spacelift_aws.controllers.run.delivery import DELIVERIES
+from spacelift_aws.controllers.run.ended import EndedRun
 from spacelift_aws.controllers.run.helper_choice import HelperChoice
 from spacelift_aws.controllers.run.journal import Journal
 from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.pod.helper import Helper
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, RunView, Trust, key_of, own_pod, run_id_of
-from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, ProgressStore, next_try
+from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, SECRET_GONE, ProgressStore, next_try
 from spacelift_aws.controllers.run.requester import requested_by, stopped_by
 from spacelift_aws.controllers.run.state import (
     Authorized,
@@ -152,8 +153,41 @@ class Executor:
         self._memories.forget(run_id_of(run))
         return None
 
-    def orphan_of(self, run: Run) -> OrphanKey | None:
+    def is_done_with(self, ended: EndedRun, *, decided: bool = False) -> bool:
+        """Whether nothing is left to do for a Run that has ended, but for its time to live.
+
+        `decided`: it was looked at whole just now, and nothing was.
+        """
+        memory, pod = self._memories.of(ended.run_id), self._view.pod_named(ended.namespace, ended.run_id)
+        own = pod if pod is not None and pod.owner_uid == ended.uid else None
+        if own is not None and not own.finished and own.deletion is None:
+            return False
+        if memory.secret is SecretState.UNKNOWN and memory.unanswered_at is None:
+            # Another hand may have written the end, while the pod's Secret is still there.
+            return decided or own is None or self._has_dead_credentials(own)
+        if memory.secret is not SecretState.GONE or memory.deleted_at is None:
+            return False
+        sent = memory.unanswered_at
+        return sent is None or memory.deleted_at >= sent + self._limits.creation_in_doubt
+
+    def _has_dead_credentials(self, pod: Pod) -> bool:
+        return not pod.is_renewed and pod.expires_at is not None and pod.expires_at <= self._clock()
+
+    def put_away(self, ended: EndedRun) -> None:
+        """Remember of a Run that is done with no more than that, and not even that where it has no pod."""
+        self._memories.forget(ended.run_id)
+        self._others.discard(ended.run_id)
+        self._journal.forget(ended.run_id)
+        if self._view.pod_named(ended.namespace, ended.run_id) is not None:
+            self._memories.put(ended.run_id, SECRET_GONE)
+
+    def orphan_of(self, run: Run | EndedRun) -> OrphanKey | None:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
+        if isinstance(run, EndedRun):
+            if self._may_have_secret(run.run_id):
+                return OrphanKey(run.namespace, run.run_id, run.name)
+            self._memories.forget(run.run_id)
+            return None
         identifier = run_id_of(run)
         self._others.discard(identifier)
         self._journal.forget(identifier)

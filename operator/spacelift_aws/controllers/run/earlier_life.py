@@ -53,7 +53,11 @@ def mark(run: Run, run_id: str) -> dict[str, Any] | None:
 
 def kept_by(run: Run) -> str | None:
     """The tool that would make this Run again if its time to live deleted it; None where there is none."""
-    known = {**run.metadata.labels, **run.metadata.annotations}
+    return tracked_by({**run.metadata.labels, **run.metadata.annotations})
+
+
+def tracked_by(known: Mapping[str, str]) -> str | None:
+    """The same by a Run's labels and annotations."""
     if any(key in known for key in _HOOKS):
         return None
     return next((tool for key, tool in _TRACKED_BY.items() if key in known), None)

@@ -1,16 +1,19 @@
 """What this process remembers of the Runs that it works on."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from spacelift_aws.api.reasons import CredentialsIssuedReason
 from spacelift_aws.backoff import backoff
-from spacelift_aws.controllers.run.state import Progress, RetryableFailure
+from spacelift_aws.controllers.run.state import Progress, RetryableFailure, SecretState
 
 FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(minutes=2)
 
 _NOTHING = Progress()
+
+SECRET_GONE = Progress(secret=SecretState.GONE, deleted_at=datetime(9000, 1, 1, tzinfo=UTC))
+"""Of a Run that has ended, and for which nothing is left to do."""
 
 
 class ProgressStore:

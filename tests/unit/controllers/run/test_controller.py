@@ -59,6 +59,9 @@ class FakeWorld:
     def pod_of(self, run: Run) -> Pod | None:
         return self.pod
 
+    def pod_named(self, namespace: str, run_id: str) -> Pod | None:
+        return self.pod
+
     def integration(self, key: ObjectKey) -> AwsIntegration | None:
         return INTEGRATION
 
