@@ -49,6 +49,11 @@ class Program:
         return self._process
 
     @property
+    def runs(self) -> bool:
+        """Whether its process was started and has not ended."""
+        return self._process is not None and self._process.exit_code() is None
+
+    @property
     def logs(self) -> str:
         """Everything that all its processes have logged."""
         files = (self._cluster.folder / f"{self._name}-{n}.log" for n in range(1, self._generation + 1))

@@ -1,0 +1,1 @@
+"""What the benchmarks in `bench/` share: load, measuring, pairs, results."""
