@@ -99,12 +99,12 @@ def _is_marked(run: Object) -> bool:
 async def _fill(stage: Stage, namespace: str, count: int) -> None:
     """Bring the ended Runs to so many; returns when the API server shows them."""
     began = time.monotonic()
-    prefix = f"/registry/aws.spacelift.io/runs/{namespace}"
-    await fill(stage.cluster.folder / "etcd.sock", prefix, "pattern", count)
+    prefix, path = f"/registry/aws.spacelift.io/runs/{namespace}", f"{GROUP}/namespaces/{namespace}/runs"
     async with ApiServer(read_kubeconfig(stage.cluster.kubeconfig)) as api:
-        path = f"{GROUP}/namespaces/{namespace}/runs"
-        last = f"pattern-{count - 1}"
-        while count and not (await api.get(path, fieldSelector=f"metadata.name={last}"))["items"]:  # noqa: ASYNC110
+        await fill(stage.cluster.folder / "etcd.sock", prefix, await api.get(f"{path}/pattern"), count)
+        # The API server answers from its cache, which learns of what was written behind its back in some seconds.
+        shown = {"fieldSelector": f"metadata.name=pattern-{count - 1}", "resourceVersion": "0"}
+        while count and not (await api.get(path, **shown))["items"]:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
     print(f"{count} ended Runs are there, after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 

@@ -113,13 +113,15 @@ class ControlPlane(Cluster):
         self._trust = ssl.create_default_context(cafile=self.ca)
         self._trust.load_cert_chain(self.folder / "admin.crt", self.folder / "admin.key")
 
-    def start_component(self, name: str) -> None:
+    def start_component(self, name: str, extra: Sequence[str] = ()) -> None:
         """Start one of COMPONENTS, for the first time or after `stop_component`, and wait until it is ready.
+
+        `extra` arguments come last, so they win over all others.
 
         An API server that starts again knows no events from before: a watch that wants to go on from there, like any
         from a long time ago, is answered with 410.
         """
-        process = self.run(name, self._commands[name])
+        process = self.run(name, [*self._commands[name], *extra])
         self._processes[name] = process
         probe = {
             _ETCD: self._etcd_ready,

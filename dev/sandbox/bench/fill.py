@@ -13,10 +13,13 @@ AT_ONCE = 100
 """Objects in one request: etcd takes 128 operations, and one and a half MiB."""
 
 
-async def fill(etcd_socket: Path, prefix: str, pattern: str, wanted: int) -> None:
-    """Copy the custom resource `pattern` under the prefix of its namespace until there are so many copies of it."""
+async def fill(etcd_socket: Path, prefix: str, body: dict[str, Any], wanted: int) -> None:
+    """Copy an object, as the API server shows it, until there are so many copies, named after it and numbered.
+
+    `prefix` is that of its kind and namespace: `/registry/pods/default`, `/registry/aws.spacelift.io/runs/default`.
+    """
+    pattern = body["metadata"]["name"]
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(etcd_socket))) as etcd:
-        body = json.loads(await _read(etcd, f"{prefix}/{pattern}"))
         there = await _count(etcd, f"{prefix}/{pattern}-")
         for first in range(there, wanted, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, wanted))
@@ -27,12 +30,9 @@ async def fill(etcd_socket: Path, prefix: str, pattern: str, wanted: int) -> Non
 
 
 def _copy(body: dict[str, Any], name: str) -> bytes:
-    return json.dumps({**body, "metadata": {**body["metadata"], "name": name, "uid": str(uuid.uuid4())}}).encode()
-
-
-async def _read(etcd: aiohttp.ClientSession, key: str) -> bytes:
-    answer = await _ask(etcd, "range", {"key": _encoded(key.encode())})
-    return base64.b64decode(answer["kvs"][0]["value"])
+    metadata = {**body["metadata"], "name": name, "uid": str(uuid.uuid4())}
+    metadata.pop("resourceVersion", None)
+    return json.dumps({**body, "metadata": metadata}).encode()
 
 
 async def _count(etcd: aiohttp.ClientSession, prefix: str) -> int:

@@ -100,8 +100,14 @@ def remembered(integration: AwsIntegration, plan: ProbePlan, external_id: str) -
         messages.without_silence(condition.message),
         condition.last_transition_time,
     )
+    # After a restart nobody expects a trust that has not been there for long: it is asked about as seldom as before.
+    missing_since = None if verdict.is_good else condition.last_transition_time
     return replace(
-        history, verdict=verdict, verified_at=status.last_verified_time, let_in=place_let_in(status.probes, plan)
+        history,
+        verdict=verdict,
+        verified_at=status.last_verified_time,
+        no_since=missing_since,
+        let_in=place_let_in(status.probes, plan),
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -223,6 +224,16 @@ async def test_a_restart_shows_what_was_known(kit: Any) -> None:
     assert memory.verified_at == history.verified_at
     assert memory.principal_id == "AROAOP"
     assert not memory.may_issue
+
+
+async def test_a_restart_makes_nobody_ask_more_often_for_what_is_long_missing(kit: Any) -> None:
+    integration = kit.integration()
+    history = await after_a_round(kit, integration)
+    status = shown_status(known(kit, integration, replace(history, inconclusive=None)))
+    for entry in status["conditions"]:
+        entry.update(status="False", lastTransitionTime="2026-01-02T00:00:00Z")
+    memory = remembered(with_status(integration, status), history.plan, "demo@team@deploy")
+    assert memory.no_since == datetime(2026, 1, 2, tzinfo=UTC)
 
 
 async def test_a_restart_during_a_silence_does_not_repeat_it_twice(kit: Any) -> None:
