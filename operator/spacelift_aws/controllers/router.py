@@ -57,6 +57,9 @@ AT_ONCE = 50
 A_SECOND = 2_000
 """Runs that are woken a second: fewer than can be decided on in that time."""
 
+DEPARTED_A_SECOND = 100
+"""Runs that have left the watch and are asked for a second when a replica begins to act."""
+
 WorkKey = RunKey | IntegrationKey | OrphanKey | JobKey | DepartedKey
 
 ANSWER_WITHIN = 0.5
@@ -77,6 +80,8 @@ class EventRouter:
         self._executor_name = executor_name
         self._enqueue = enqueue
         self._enqueue_after = enqueue_after
+        self._left: dict[ObjectKey, str] = {}
+        """The UIDs of Runs that have left the watch, and of which nobody has asked since whether they are there."""
         self._orphan_of: Callable[[Run | EndedRun], OrphanKey | None] = lambda _: None
 
     def on_lost_run(self, orphan_of: Callable[[Run | EndedRun], OrphanKey | None]) -> None:
@@ -116,6 +121,7 @@ class EventRouter:
         key = (run.metadata.namespace, run.metadata.name)
         self._lose_earlier(key, run.metadata.uid, run.metadata.resource_version)
         if self._stores.put_run(run):
+            self._left.pop(key, None)
             self._enqueue(RunKey(*key))
             self._wake_job(key)
 
@@ -127,6 +133,7 @@ class EventRouter:
         key = (run.namespace, run.name)
         self._lose_earlier(key, run.uid, run.resource_version)
         if self._stores.put_ended(run):
+            self._left.pop(key, None)
             self._enqueue(RunKey(*key))
             self._wake_job(key)
 
@@ -145,6 +152,8 @@ class EventRouter:
         """A Run is not there any more."""
         key = (run.namespace, run.name) if isinstance(run, EndedRun) else (run.metadata.namespace, run.metadata.name)
         last = self._stores.remove_run(key, _uid_of(run))
+        if last is not None:
+            self._left.pop(key, None)
         orphan = self._orphan_of(last) if last is not None else None
         if orphan is not None:
             self._enqueue(orphan)
@@ -181,8 +190,10 @@ class EventRouter:
         if isinstance(run, EndedRun):
             return
         metadata = run.metadata
-        known = self._stores.run((metadata.namespace, metadata.name))
+        key = (metadata.namespace, metadata.name)
+        known = self._stores.run(key)
         if known is not None and known.metadata.uid == metadata.uid and not known.status.phase.terminal:
+            self._left[key] = metadata.uid
             self._enqueue_after(DepartedKey(metadata.namespace, metadata.name, metadata.uid), ANSWER_WITHIN)
 
     def orphaned(self, orphan: OrphanKey) -> None:
@@ -259,8 +270,11 @@ class EventRouter:
         """All that a process which begins to act has to look at, the most urgent first."""
         for key in self._stores.integrations:
             yield IntegrationKey(*key)
+        # While a replica waits to act, ends of Runs are not looked at one by one; now no other work waits for them.
+        for index, (key, uid) in enumerate(self._left.items()):
+            self._enqueue_after(DepartedKey(*key, uid), index / DEPARTED_A_SECOND)
         runs = sorted(self._stores.whole_runs(), key=lambda item: item[1].status.phase.terminal)
-        yield from (RunKey(*key) for key, _ in runs)
+        yield from (RunKey(*key) for key, _ in runs if key not in self._left)
         yield from (JobKey(*key) for key in self._stores.jobs)
         for key, run in self._stores.runs.items():
             if isinstance(run, EndedRun) and (run.expires_at or self._stores.pod_named(run.namespace, run.run_id)):

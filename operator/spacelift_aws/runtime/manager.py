@@ -166,14 +166,12 @@ class Process:
         self._health.waits_for = None
         seen = ", ".join(f"{len(kind.store)} {kind.resource.plural}" for kind in assembly.kinds)
         log.info("ready as installation %s: %s", self._installation, seen)
-        await forever(relisting=relister.run(), acting=self._act(assembly, relister))
+        await forever(relisting=relister.run(), acting=self._act(assembly))
 
-    async def _act(self, assembly: Assembly, relister: Relister) -> None:
+    async def _act(self, assembly: Assembly) -> None:
         """Act while the Lease is held, where there is one; a replica that waits for it has seen everything already."""
         # Where nobody has ever held the Lease, nobody may have sent what is still under way.
         if self._elector is None or await self._elector.acquire():
-            # While it waited, the ends of Runs were not looked at one by one.
-            await relister.again()
             assembly.adopt()
         self._queue.start()
         await self._queue.add_gently(assembly.all_keys())

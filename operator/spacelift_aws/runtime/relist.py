@@ -56,11 +56,6 @@ class Relister:
             self._health.waits_for = f"the list of {kind.resource.plural}{where}"
             await self._until_listed(kind, namespace)
 
-    async def again(self) -> None:
-        """List everything once more; returns when all of it is known."""
-        for kind, namespace in self._collections:
-            await self._until_listed(kind, namespace)
-
     async def run(self) -> None:
         """List again and again, until cancelled."""
         async with asyncio.TaskGroup() as group:

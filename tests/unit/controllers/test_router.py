@@ -72,6 +72,17 @@ def test_a_pod_leads_to_its_run(sight: Any) -> None:
     assert sight.router.pod_of(run).uid == "pod-1"
 
 
+def test_a_replica_that_begins_asks_for_runs_that_ended_while_it_waited(sight: Any) -> None:
+    for name in ("first", "second", "third"):
+        sight.router.saw_run(sight.run(name=name, uid=name, phase="Running"))
+        sight.router.run_left_watch(sight.run(name=name, uid=name, phase="Running", version=2))
+    sight.router.saw_run(sight.run(name="second", uid="second", phase="Finished", version=3))
+    sight.router.lost_run(sight.run(name="third", uid="third"))
+    sight.later.clear()
+    assert list(sight.router.all_keys()) == [RunKey("team", "second")]
+    assert sight.later == [(DepartedKey("team", "first", "first"), 0.0)]
+
+
 def test_a_pod_without_a_run_leads_to_what_is_left(sight: Any) -> None:
     run = sight.run()
     sight.router.saw_pod(sight.pod(run))
