@@ -290,8 +290,9 @@ def test_a_forged_end_ends_the_run_and_no_more(cast: Play) -> None:
 def test_waiting_returns_also_after_a_later_change(cast: Play) -> None:
     cast.wait("code")
     cast.patch("code", ttlSecondsAfterFinished=86400)
+    # The watch does not show ended Runs: the next list does.
     cast.stage.cluster.kubectl(
-        "wait", "--for=condition=Complete", f"--namespace={cast.namespace}", f"run/{cast.runs['code']}", "--timeout=10s"
+        "wait", "--for=condition=Complete", f"--namespace={cast.namespace}", f"run/{cast.runs['code']}", "--timeout=90s"
     )
     table = cast.stage.cluster.kubectl("get", "awsrun", f"--namespace={cast.namespace}", cast.runs["code"]).stdout
     header, row = table.splitlines()
