@@ -47,25 +47,29 @@ _TURNED: dict[type[ast.AST], type[ast.AST]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module with one thing changed, at a line, in words."""
+    """One thing changed in a module: which of its nodes, and how."""
 
-    line: int
-    what: str
-    source: str
+    tree: ast.Module
+    node: int
+    change: Callable[[ast.AST], bool]
+
+    def source(self) -> tuple[str, str]:
+        """The module with it, and in words what is changed at which line."""
+        changed = copy.deepcopy(self.tree)
+        node = next(node for at, node in enumerate(ast.walk(changed)) if at == self.node)
+        before, line = ast.unparse(node), getattr(node, "lineno", 0)
+        self.change(node)
+        return ast.unparse(changed), f"{line}: {_short(before)} -> {_short(ast.unparse(node))}"
 
 
 def mutants(source: str) -> Iterator[Mutant]:
     """Every mutant of a module; docstrings, annotations and messages stay as they are."""
     tree = ast.parse(source)
-    count = sum(1 for _ in ast.walk(tree))
-    for number in range(count):
-        for change in _CHANGES:
-            changed = copy.deepcopy(tree)
-            node = next(node for at, node in enumerate(ast.walk(changed)) if at == number)
-            before = ast.unparse(node) if isinstance(node, ast.expr | ast.stmt) else ""
-            if (line := getattr(node, "lineno", 0)) and change(node):
-                after = ast.unparse(node)
-                yield Mutant(line, f"{_short(before)} -> {_short(after)}", ast.unparse(changed))
+    for number, node in enumerate(ast.walk(tree)):
+        if isinstance(node, ast.expr | ast.stmt):
+            for change in _CHANGES:
+                if change(copy.deepcopy(node)):
+                    yield Mutant(tree, number, change)
 
 
 def _short(words: str) -> str:
@@ -150,7 +154,7 @@ def main() -> int:
 
 
 def _try(module: str, tests: list[str], chosen: list[Mutant], total: int, until: float) -> None:
-    noticed, survivors = 0, []
+    noticed = survived = 0
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(PACKAGE, Path(folder) / "spacelift_aws")
         target = Path(folder) / "spacelift_aws" / "controllers" / module
@@ -160,14 +164,15 @@ def _try(module: str, tests: list[str], chosen: list[Mutant], total: int, until:
         for mutant in chosen:
             if time.monotonic() > until:
                 break
-            target.write_text(mutant.source)
+            source, what = mutant.source()
+            target.write_text(source)
             if _is_noticed(Path(folder), tests):
                 noticed += 1
                 continue
-            survivors.append(mutant)
-            print(f"  survives: {module}:{mutant.line} {mutant.what}", flush=True)
+            survived += 1
+            print(f"  survives: {module}:{what}", flush=True)
         target.write_text(original)
-    print(f"{module}: {noticed} of {noticed + len(survivors)} tried were noticed, of {total} mutants", flush=True)
+    print(f"{module}: {noticed} of {noticed + survived} tried were noticed, of {total} mutants", flush=True)
 
 
 def _warm_up() -> None:

@@ -296,6 +296,26 @@ async def test_a_pod_of_which_nobody_knows_any_more_is_not_made_again(scene: Sce
     assert "create pod" not in successor.asked
 
 
+async def test_a_pod_that_came_and_went_while_its_creation_was_refused_is_not_made_again(scene: Scene) -> None:
+    """What another process sent before it died arrives first, and is gone by the time it is looked at."""
+    scene.fails["create pod"] = [AlreadyExists(409, "AlreadyExists", "there is one")]
+    ended = {"phase": "Succeeded", "containerStatuses": [scene.kit.said(terminated=scene.kit.terminated(0))]}
+    scene.history = [("ADDED", scene.kit.pod_body()), ("DELETED", scene.kit.pod_body(ended))]
+    await scene.go()
+    await scene.go_on(61)
+    assert scene.run.status.phase is Phase.FINISHED
+    assert scene.asked.count("create pod") == 1
+
+
+async def test_a_pod_that_was_made_and_is_forgotten_is_not_made_again(scene: Scene) -> None:
+    await scene.go()
+    scene.world.pod = None
+    scene.history = [("ADDED", scene.kit.pod_body()), ("DELETED", scene.kit.pod_body())]
+    await scene.go()
+    assert scene.asked.count("create pod") == 1
+    assert "changes" in scene.asked
+
+
 async def test_a_secret_that_is_there_is_replaced_with_the_same_session(scene: Scene) -> None:
     scene.secret = True
     await scene.go()
