@@ -291,6 +291,19 @@ def test_after_a_restart_they_are_not_asked_all_at_once_and_begin_anywhere(kit: 
     assert len({next_spelling(story.history) for story in stories}) > 5
 
 
+def test_after_a_restart_an_external_id_of_ends_alone_is_verified_as_well(kit: Any) -> None:
+    story = Story(kit)
+    plan = replace(story.history.plan, external_id="ab")
+    story.history = History(plan, verdict=Verdict("True", "Verified", "", story.clock.now))
+    assert story.round("True").history.may_issue
+    assert story.next_spelling() is None
+
+
+def test_what_drifts_apart_drifts_as_drawn(story: Story) -> None:
+    story.history = replace(spelled_out(story).history, spread=1.05)
+    assert story.next_spelling() == DAY / 10 * 1.05
+
+
 def test_a_place_that_could_not_be_asked_is_asked_the_next_time(story: Story) -> None:
     spelled_out(story)
     delay = story.next_spelling()
