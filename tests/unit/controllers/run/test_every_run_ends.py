@@ -136,6 +136,8 @@ class EventRouter:
         self.memory = replace(self.memory, trouble=RetryableFailure(reason, message, self.now + RETRY))
 
     def issue(self) -> None:
+        assert not self.run.spec.stop, "what was stopped is issued nothing"
+        assert not self.run.status.phase.terminal, "nor what has ended"
         if self.sts != "fine":
             self.trouble(self.sts, Reason.ACCESS_DENIED)
             if self.sts == "final":
@@ -283,6 +285,8 @@ class EventRouter:
                 self.end(value)
             case "phase":
                 self.forge(value)
+            case "clock":
+                self.now = max(self.now + value, self.kit.start)
             case "secret stolen":
                 self.secret = None
             case "vanish unseen":
@@ -319,6 +323,10 @@ class EventRouter:
             assert self.run.status.condition("Complete") is not None
 
 
+JUMPS = st.sampled_from([timedelta(seconds=seconds) for seconds in (-600, -30, -1, 30, 600)])
+"""How far a clock that is wrong may be set: some minutes, since TLS and signatures bear no more."""
+
+
 INCIDENTS = st.one_of(
     st.tuples(st.just("sts"), st.sampled_from(["fine", "throttled", "final"])),
     st.tuples(st.just("writes"), st.sampled_from(["fine", "late", "lost", "refused"])),
@@ -331,6 +339,7 @@ INCIDENTS = st.one_of(
     st.tuples(st.just("crash_between"), st.just(True)),
     st.tuples(st.just("grant"), st.booleans()),
     st.tuples(st.just("end"), st.sampled_from([0, 3])),
+    st.tuples(st.just("clock"), JUMPS),
     st.tuples(st.just("phase"), st.sampled_from(["Preparing", "Running", "Finished", "Failed"])),
     st.tuples(
         st.sampled_from(["stop", "start", "delete_pod", "vanish", "restart", "secret stolen", "vanish unseen"]),
