@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.apiproxy import ApiProxy
+from sandbox.audit import WITH_REQUESTS
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
 from sandbox.objects import Objects
 from sandbox.process import wait_until
@@ -34,7 +35,7 @@ def meant_refusals() -> set[str]:
 
 @pytest.fixture(scope="session")
 def _stage(meant_refusals: set[str]) -> Iterator[Stage]:
-    with set_stage(SETTINGS) as stage:
+    with set_stage(SETTINGS, audit_policy=WITH_REQUESTS) as stage:
         stage.cluster.kubectl("delete", "validatingadmissionpolicybinding", *ON_OTHERS)
         stage.controller.start()
         yield stage
