@@ -19,7 +19,8 @@ from botocore.config import Config
 
 from spacelift_aws import metrics
 from spacelift_aws.aws.errors import UNKNOWN_KEY, Failure, StsError, classify, of_own_identity
-from spacelift_aws.aws.fair_queue import FairQueue, QueueLimits, TokenBucket, Turn
+from spacelift_aws.aws.fair_queue import FairQueue, QueueLimits, Turn
+from spacelift_aws.aws.token_bucket import TokenBucket
 
 T = TypeVar("T")
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from spacelift_aws.aws.fair_queue import FairQueue, QueueLimits, TokenBucket, Turn
+from spacelift_aws.aws.fair_queue import FairQueue, QueueLimits, Turn
+from spacelift_aws.aws.token_bucket import TokenBucket
 
 Runner = Callable[[Any], Any]
 

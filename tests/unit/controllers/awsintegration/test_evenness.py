@@ -13,9 +13,9 @@ import pytest
 
 from spacelift_aws.api.awsintegration import AwsIntegration, ProbeAnswer, ProbeName
 from spacelift_aws.aws.errors import Failure, StsError
-from spacelift_aws.aws.fair_queue import TokenBucket
 from spacelift_aws.aws.identity import Identity
 from spacelift_aws.aws.sts import AssumeRoleRequest, Credentials, Session, StsSettings
+from spacelift_aws.aws.token_bucket import TokenBucket
 from spacelift_aws.controllers.awsintegration.by_role import plan_for
 from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings
 from spacelift_aws.controllers.awsintegration.history import Draw, History, Schedule, next_time, record_round
