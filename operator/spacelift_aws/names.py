@@ -56,8 +56,6 @@ def child_name(run_id: str) -> str:
 
 
 WORKER = "worker"
-POOL_PREFIX = "Pool `"
-"""Begins every reason for waiting that a worker gives: Pool `build`: …"""
 
 
 def pool_executor(pool: str) -> str:

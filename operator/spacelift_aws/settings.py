@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     """Security context of that init container, as JSON; by default what Pod Security's `restricted` asks for."""
 
     worker_first: Seconds = timedelta(minutes=1)
-    """How long the controller leaves the end of a waiting worker-mode Run (deadline, `stop`) to its worker."""
+    """How long the controller leaves the end of a worker's Run (`stop`, a deadline, an ended pod) to the worker."""
 
     health_port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the probes, `/healthz` and `/readyz`; none by default."""

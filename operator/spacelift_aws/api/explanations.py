@@ -112,7 +112,7 @@ EXPLANATIONS: Final = (
         ConditionType.CREDENTIALS_ISSUED,
         (
             Credentials.ISSUED,
-            "The run has its credentials, or had them; where they could not be renewed, the message says "
+            "The run has its credentials, or had them; where they could not be renewed, `status.message` says "
             "why and how long they last",
             None,
         ),

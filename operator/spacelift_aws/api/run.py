@@ -235,6 +235,8 @@ class RunStatus(Status):
     requested_by: Annotated[str, length(0, REQUESTER_LIMIT)] | None = None
     """Who created the Run, by the name that the API server knows them under. Absent where the cluster cannot tell:
     before Kubernetes 1.36, and without the chart's admission policies."""
+    executor: Annotated[str, length(0, 128)] | None = None
+    """Who executes the run: `controller`, or `worker/` and the name of the worker pool that has taken it up."""
     pod_created_after: Annotated[str, length(0, 64)] | None = None
     """Set before the run's pod is created: the Run's resource version at that moment. A process that takes the Run
     over and finds no pod looks from there on for one that has gone, so that a Run is never executed twice."""

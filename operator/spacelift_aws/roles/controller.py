@@ -25,7 +25,7 @@ class ControllerRole:
     namespaces: tuple[str, ...] = ()
     lease: LeaseName | None = None
     worker_first: timedelta = timedelta(minutes=1)
-    """Grace that a worker has to end a waiting Run of its own."""
+    """Grace that a worker has to end a Run of its own."""
     component: str = COMPONENT
     executor: str = CONTROLLER
     pool: None = None
@@ -36,11 +36,8 @@ class ControllerRole:
         return not integration.spec.generate_credentials_in_worker
 
     def owns(self, run: Run, integration: AwsIntegration | None, pod: MadePod | None) -> bool:
-        """Every Run but those with the living pod of a worker.
-
-        It is the last to end a Run whose pod is gone, be it by `takeover_grace` only: its worker may be gone for good.
-        """
-        return pod is None or pod.gone or pod.executor == self.executor
+        """Every Run, be it by `takeover_grace` only: its worker may be gone for good."""
+        return True
 
     def is_foreign(self, run: Run, integration: AwsIntegration | None) -> bool:
         """Those that a worker of the Run's own namespace is to execute."""

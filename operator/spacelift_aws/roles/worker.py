@@ -8,7 +8,7 @@ from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.names import POOL_PREFIX, pool_executor
+from spacelift_aws.names import pool_executor
 from spacelift_aws.roles.pool_leases import LEASE_PREFIX, OtherPools
 from spacelift_aws.runtime.role import LeaseName, MadePod
 from spacelift_aws.settings import WorkerSettings
@@ -36,7 +36,7 @@ class WorkerRole:
     @property
     def message_prefix(self) -> str:
         """Names the pool."""
-        return f"{POOL_PREFIX}{self.pool}`: "
+        return f"Pool `{self.pool}`: "
 
     def judges(self, integration: AwsIntegration) -> bool:
         """Those in worker mode."""

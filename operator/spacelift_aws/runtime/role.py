@@ -34,11 +34,6 @@ class MadePod(Protocol):
         """Who made it."""
         ...
 
-    @property
-    def gone(self) -> bool:
-        """Whether it is only remembered."""
-        ...
-
 
 class Role(Protocol):
     """The controller, or the worker of one pool."""

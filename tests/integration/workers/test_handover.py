@@ -136,7 +136,30 @@ def a_pool_that_is_renamed(place: Place) -> None:
         place.ends("Stopped", name=name)
 
 
+def a_pool_whose_namespace_is_deleted(place: Place) -> None:
+    """Nobody of it is left, its Lease neither: the controller ends what it has begun, and leaves what goes on alone."""
+    home = place.stage.namespace()
+    place.integration()
+    worker = place.worker(home=home, serves=(place.namespace,))
+    place.begin("sleep 3", name="over")
+    place.begin("sleep 600", name="late", activeDeadlineSeconds=6)
+    for name in ("stopped", "goes-on"):
+        place.begin("sleep 600", name=name)
+    for name in ("late", "stopped", "goes-on"):
+        place.running(name)
+    worker.kill()  # as its pod goes with the namespace
+    place.stage.objects.delete("Namespace", None, home)
+    place.stage.objects.patch("Run", place.namespace, "stopped", {"spec": {"stop": True}})
+    place.ends(name="over")
+    place.ends("Failed", "DeadlineExceeded", name="late")
+    stopped = place.ends("Stopped", name="stopped")
+    assert stopped["status"]["executor"] == "worker/default"
+    assert place.run("goes-on")["status"]["phase"] == "Running"
+    assert len(place.secrets()) == 1
+
+
 SCENARIOS = (
+    a_pool_whose_namespace_is_deleted,
     two_replicas_and_a_killed_leader,
     a_leader_that_wakes_after_a_long_pause,
     two_that_act_at_once,

@@ -78,3 +78,5 @@ class Decision:
     again_at: datetime | None = None
     progress: Progress | None = None
     """What is known from now on; None where nothing new is."""
+    awaits_verdict: bool = False
+    """The Run waits for the verdict on its integration's trust, which goes before verdicts that nobody waits for."""

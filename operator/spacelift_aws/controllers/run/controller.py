@@ -29,7 +29,6 @@ from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, SECR
 from spacelift_aws.controllers.run.requester import requested_by, stopped_by
 from spacelift_aws.controllers.run.state import (
     Authorized,
-    Denied,
     Limits,
     Observed,
     PodSearch,
@@ -129,10 +128,14 @@ class Executor:
     async def reconcile(self, key: ObjectKey) -> float | None:
         """Bring one Run forward as far as it goes now; answers the seconds after which to look again."""
         for _ in range(STEPS):
+            self._notice_handover(key)
             seen = self._observe(key)
             if seen is None:
                 return await self._let_go(key)
             decision = decide(seen)
+            integration = self._integration(seen.run)
+            if decision.awaits_verdict and integration is not None:
+                self._trust.await_verdict(integration)
             if decision.progress is not None:
                 self._memories.put(seen.run_id, decision.progress)
             elif not decision.actions:
@@ -227,37 +230,39 @@ class Executor:
         self._memories.forget(orphan.run_id)
         return None
 
-    def _observe(self, key: ObjectKey) -> Observed | None:
+    def _notice_handover(self, key: ObjectKey) -> None:
+        """A waiting Run that was another's and is ours now may have a Secret under way."""
         run = self._view.run(key)
         if run is None:
-            return None
-        pod = own_pod(self._view, run)
-        identifier = run_id_of(run)
-        integration = self._integration(run)
-        if pod is None and run.status.phase is Phase.QUEUED and self._role.is_foreign(run, integration):
+            return
+        identifier, pod = run_id_of(run), own_pod(self._view, run)
+        if pod is None and run.status.phase is Phase.QUEUED and self._role.is_foreign(run, self._integration(run)):
             self._others.add(identifier)
         elif identifier in self._others and self._is_ours(run, pod):
             self._others.remove(identifier)
             self._memories.put(identifier, replace(self._memories.of(identifier), unanswered_at=self._clock()))
+
+    def _observe(self, key: ObjectKey) -> Observed | None:
+        """All that is known of a Run; None where there is none, or none of this role's."""
+        run = self._view.run(key)
+        if run is None:
+            return None
+        pod, integration = own_pod(self._view, run), self._integration(run)
         if not self._role.owns(run, integration, pod):
             return None
-        grant = authorize(run, identifier, integration, self._circumstances(run, integration))
-        if integration is not None and _waits_for_trust(grant):
-            self._trust.await_verdict(integration)
-        if isinstance(grant, Denied) and identifier in self._memories:
-            # Only refusals in a row, while trust holds, add up to a verdict.
-            self._memories.put(identifier, replace(self._memories.of(identifier), denied_since=None))
+        identifier = run_id_of(run)
         return Observed(
             run=run,
             run_id=identifier,
             pod=pod,
-            grant=grant,
+            grant=authorize(run, identifier, integration, self._circumstances(run, integration)),
             region=(integration.spec.region if integration else None) or self._settings.home_region,
             now=self._clock(),
             template=self._view.template_of(run),
             memory=self._memories.of(identifier),
             limits=self._limits,
             takeover_grace=self._role.takeover_grace(run, integration, pod),
+            executor=self._role.executor,
             message_prefix=self._role.message_prefix,
             helper_falls_back=self._helper.falls_back,
             own_account=self._own_account(run),
@@ -503,10 +508,6 @@ class Executor:
             return True
         self._view.saw_run(current)
         return current.metadata.resource_version != run.metadata.resource_version
-
-
-def _waits_for_trust(grant: Authorized | Denied) -> bool:
-    return isinstance(grant, Denied) and grant.reason is CredentialsIssuedReason.INTEGRATION_NOT_READY
 
 
 def _regarding(run: Run) -> Regarding:

@@ -109,8 +109,8 @@ class Progress:
     pod_search: PodSearch = PodSearch.NOT_LOOKED
     advised: bool = False
     """That the run may outlive its session has been told."""
-    vanished_at: datetime | None = None
-    """When the pod of a Run that another executor should end was first seen to be missing."""
+    undone_since: datetime | None = None
+    """Since when this process sees that another executor, whose Run this is, has left something undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +149,11 @@ class Observed:
     memory: Progress = field(default_factory=Progress)
     limits: Limits = field(default_factory=Limits)
     takeover_grace: timedelta = timedelta(0)
-    """How much later than its executor we end a Run that is another's; zero where it is our own."""
-
+    """Grace before we end a Run that another executor should end. Zero for our own Runs."""
     helper_falls_back: bool = False
     """Whether a pod whose node refuses the image volume with the helper is replaced by one with an init container."""
+    executor: str = ""
+    """Our own name as an executor."""
     message_prefix: str = ""
     """Begins every reason for waiting, so that a reader knows whose word it is; empty for the controller."""
     own_account: str | None = None

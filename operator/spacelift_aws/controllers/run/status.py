@@ -10,6 +10,7 @@ from spacelift_aws.api.meta import Condition, ConditionStatus, format_time, shor
 from spacelift_aws.api.reasons import ConditionType, CredentialsIssuedReason, LogsMaskedReason, SucceededReason
 from spacelift_aws.api.run import Phase, RunStatus
 from spacelift_aws.aws.console import cloud_trail_url
+from spacelift_aws.controllers.run.actions import WriteStatus
 from spacelift_aws.controllers.run.earlier_life import kept_by
 from spacelift_aws.controllers.run.pod.masking import Masking, all_masked
 from spacelift_aws.controllers.run.pod.outcome import started_at
@@ -78,12 +79,7 @@ def is_pod_refused(status: RunStatus) -> bool:
 def not_renewed(seen: Observed, pod: Pod, why: str) -> RunStatus:
     """Preparing or Running with credentials whose renewal fails. They stay issued, and it is said until when."""
     ends = _ends(seen.now, seen.expires_at)
-    status = with_pod(seen, pod, f"The credentials could not be renewed and {ends}: {why}")
-    known = status.condition(ConditionType.CREDENTIALS_ISSUED)
-    if known is None or known.status != "True":
-        return status
-    issued = known.message.partition(_NOT_RENEWED)[0]
-    return _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "True", known.reason, f"{issued}{_NOT_RENEWED}{why}")
+    return with_pod(seen, pod, f"The credentials could not be renewed and {ends}: {why}")
 
 
 def held(seen: Observed, message: str) -> RunStatus:
@@ -146,7 +142,7 @@ _UNDER_WAY = {
 }
 
 
-def with_progress_of(seen: Observed, status: RunStatus) -> RunStatus:
+def _with_progress(seen: Observed, status: RunStatus) -> RunStatus:
     """The status with what kstatus reads: under way, or over without success. A stopped Run did not do its work."""
     ended = status.condition(ConditionType.SUCCEEDED)
     progress = None
@@ -155,6 +151,12 @@ def with_progress_of(seen: Observed, status: RunStatus) -> RunStatus:
     elif status.phase is not Phase.FINISHED and ended is not None:
         progress = _condition(seen, ConditionType.STALLED, "True", ended.reason, ended.message)
     return status.model_copy(update={"conditions": with_progress(status.conditions, progress)})
+
+
+def write(seen: Observed, wanted: RunStatus, warning: str | None = None) -> tuple[WriteStatus, ...]:
+    """What writes this status; nothing where the Run has it already."""
+    wanted = _with_progress(seen, wanted)
+    return () if wanted == seen.run.status else (WriteStatus(wanted, warning),)
 
 
 def events(before: RunStatus, after: RunStatus, warning: str | None) -> Iterator[Event]:
@@ -193,11 +195,13 @@ def _base(seen: Observed) -> RunStatus:
     conditions = tuple(
         condition.model_copy(update={"observed_generation": generation}) for condition in seen.run.status.conditions
     )
+    over = seen.run.status.phase.terminal
     status = seen.run.status.model_copy(
         update={
             "observed_generation": generation,
             "run_id": seen.run_id,
             "requested_by": seen.requested_by,
+            "executor": seen.run.status.executor if seen.takeover_grace or over else seen.executor,
             "conditions": conditions,
         }
     )
@@ -278,9 +282,6 @@ def _issued(seen: Observed, pod: Pod | None) -> RunStatus:
     message = _issued_message(assumed, expires_at, seen.memory.access_key_id, seen.requested_by)
     message = f"{message} {seen.template.caveats}".rstrip()
     return _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "True", CredentialsIssuedReason.ISSUED, message)
-
-
-_NOT_RENEWED = " It could not be renewed: "
 
 
 def _ends(now: datetime, expires_at: datetime | None) -> str:

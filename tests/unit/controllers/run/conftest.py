@@ -178,6 +178,7 @@ class Kit:
             memory=memory or Progress(),
             limits=Limits(),
             takeover_grace=timedelta(seconds=takeover_grace),
+            executor="controller",
         )
 
 

@@ -143,26 +143,6 @@ class TestWaiting:
         assert ending(decide(kit.seen(run=run, memory=gone))) == ("Stopped", "Stopped")
 
 
-class TestAnothersRun:
-    """One that a worker should execute."""
-
-    def test_its_silence_is_told_after_some_seconds(self, kit: Any) -> None:
-        early = decide(kit.seen(2, grant=kit.refusal(), takeover_grace=60))
-        assert (early.actions, early.again_at) == ((), kit.at(5))
-        assert written(decide(kit.seen(5, grant=kit.refusal("No worker."), takeover_grace=60))).message == "No worker."
-
-    def test_nothing_but_that_and_its_late_end_is_written(self, kit: Any) -> None:
-        inherited = Progress(unanswered_at=kit.at(0))
-        run = kit.run(credentialsFor=["nobody"])
-        decision = decide(kit.seen(6, run=run, grant=kit.refusal(), memory=inherited, takeover_grace=60))
-        assert written(decision).phase == "Queued", "its Secret is not ours, and neither is the verdict on its template"
-
-    @pytest.mark.parametrize(("after", "acts"), [(59, False), (61, True)])
-    def test_its_stop_is_left_to_it_for_a_minute(self, kit: Any, after: float, acts: bool) -> None:
-        decision = decide(kit.seen(after, run=kit.run(stop=True), grant=kit.refusal(), takeover_grace=60))
-        assert (names(decision) == ["DeleteSecret"]) is acts
-
-
 class TestWithAPod:
     def test_a_pod_that_starts_at_once_costs_no_status_of_its_own(self, kit: Any) -> None:
         decision = decide(kit.seen(2, pod=kit.pod(), memory=had(kit)))
@@ -405,7 +385,7 @@ class TestFiles:
         issued = status.condition("CredentialsIssued")
         assert (status.phase, issued.status, issued.reason) == ("Running", "True", "Issued")
         assert "with access key ID ASIA" in issued.message
-        assert issued.message.endswith(f"ends at {kit.time(3600)}. It could not be renewed: Trust is gone.")
+        assert issued.message.endswith(f"ends at {kit.time(3600)}.")
         assert status.message == f"The credentials could not be renewed and end at {kit.time(3600)}: Trust is gone."
         assert decision.again_at == kit.at(1860)
         again = kit.run(delivery="File", status=status.model_dump())
