@@ -22,8 +22,6 @@ LAYERS = (
 )
 """From the bottom up. Whoever is in one imports from below only."""
 
-TWICE_FOR_NOW = frozenset({"SessionPolicies"})
-
 
 def sources() -> Iterator[tuple[Path, ast.Module]]:
     for file in sorted(ROOT.rglob("*.py")):
@@ -31,12 +29,7 @@ def sources() -> Iterator[tuple[Path, ast.Module]]:
 
 
 def room(path: Path) -> str:
-    return place(path.parts[0].removesuffix(".py"))
-
-
-def place(name: str) -> str:
-    """The SDK of traces is a file of its own only because it is imported where it is asked for."""
-    return "tracing" if name == "tracing_sdk" else name
+    return path.parts[0].removesuffix(".py")
 
 
 def imports(module: ast.Module) -> Iterator[str]:
@@ -61,8 +54,8 @@ def test_nobody_imports_from_above_or_beside() -> None:
         f"{path} imports {name}"
         for path, module in sources()
         for name in imports(module)
-        if name.startswith("spacelift_aws.") and place(name.split(".")[1]) != room(path)
-        if height[place(name.split(".")[1])] >= height[room(path)]
+        if name.startswith("spacelift_aws.") and name.split(".")[1] != room(path)
+        if height[name.split(".")[1]] >= height[room(path)]
     ]
     assert wrong == []
 
@@ -79,7 +72,7 @@ def test_no_type_has_the_name_of_another() -> None:
     for path, module in sources():
         for name in types(module):
             defined[name].append(str(path))
-    twice = {name: paths for name, paths in defined.items() if len(paths) > 1 and name not in TWICE_FOR_NOW}
+    twice = {name: paths for name, paths in defined.items() if len(paths) > 1}
     assert twice == {}
 
 

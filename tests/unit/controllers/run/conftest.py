@@ -15,6 +15,8 @@ from spacelift_aws.controllers.run.state import Authorized, Denied, Limits, Obse
 from spacelift_aws.controllers.run.template_facts import facts_of, trimmed
 from spacelift_aws.names import ANNOTATION_ENDED, LABEL_NO_BACKUP, child_name, run_id
 
+from .scene import Scene
+
 ROLE = "arn:aws:iam::222222222222:role/deploy/role-1"
 UID = "3c9a0b52-6f5e-4b8e-9f1c-0d4a3a1f7c11"
 
@@ -185,3 +187,8 @@ class Kit:
 @pytest.fixture
 def kit() -> Kit:
     return Kit()
+
+
+@pytest.fixture
+def scene(kit: Kit) -> Scene:
+    return Scene(kit)

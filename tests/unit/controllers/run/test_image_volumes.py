@@ -14,7 +14,7 @@ from spacelift_aws.controllers.run.pod.view import parse_pod
 from spacelift_aws.controllers.run.state import PodSearch, Progress, SecretState
 from spacelift_aws.kube.errors import ApiError, Forbidden, Unanswered
 
-from .test_controller import KEY, Scene
+from .scene import KEY, Scene
 
 AUTO, IMAGE, INIT = HelperDelivery.AUTO, HelperDelivery.IMAGE, HelperDelivery.INIT_CONTAINER
 MAIN = {"name": "main", "image": "i", "command": ["terraform", "plan"]}

@@ -1,0 +1,41 @@
+"""Statuses that somebody else wrote first, or that are refused."""
+
+import pytest
+
+from spacelift_aws.kube.errors import Conflict, Invalid, NotFound
+
+from .scene import KEY, Scene
+
+
+async def test_a_status_written_by_another_is_looked_at(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    scene.fails["patch status"] = [Conflict(409, "Conflict", "modified")]
+    scene.stored["status"] = {"phase": "Finished"}
+    scene.stored["metadata"]["resourceVersion"] = "7"
+    await scene.go_on(2)
+    assert scene.asked[4:6] == ["patch status", "get run"]
+    assert "delete pod" in scene.asked
+    assert not scene.secret
+
+
+async def test_a_status_that_is_refused_for_no_reason_that_shows_is_an_error(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    scene.fails["patch status"] = [Invalid(422, "Invalid", "no")]
+    with pytest.raises(Invalid):
+        await scene.go_on(2)
+
+
+async def test_a_run_that_is_gone_at_the_first_status_is_left_to_be_cleaned(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    run = scene.run
+    scene.fails["patch status"] = [NotFound(404, "NotFound", "no run")]
+    await scene.go_on(2)
+    assert KEY not in scene.world.runs
+    orphan = scene.executor.orphan_of(run)
+    assert orphan is not None
+    assert await scene.executor.clean(orphan, scene.world.pod) is None
+    assert scene.asked[-2:] == ["delete pod", "delete secret"]
+    assert not scene.secret
