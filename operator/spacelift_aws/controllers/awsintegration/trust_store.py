@@ -88,6 +88,10 @@ class TrustStore:
         verdict = self.verdict_for(integration)
         return verdict.message if verdict is not None else "its trust is being verified."
 
+    def is_unasked(self, integration: AwsIntegration) -> bool:
+        """Whether there is a role to ask about, and nothing known about it yet."""
+        return integration.spec.role_arn is not None and self.verdict_for(integration) is None
+
     def verdict_for(self, integration: AwsIntegration) -> Verdict | None:
         """What this process itself found of an integration as it is now; None if it has not asked yet."""
         history = self._history_of(integration)

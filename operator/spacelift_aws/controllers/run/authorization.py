@@ -29,6 +29,8 @@ class Circumstances:
     external_id: str = ""
     requested_by: str | None = None
     """Who created the Run, where the cluster can tell."""
+    is_unasked: bool = False
+    """This process has not been answered yet about the integration as it is now."""
 
 
 def authorize(run: Run, run_id: str, integration: AwsIntegration | None, known: Circumstances) -> Authorized | Denied:
@@ -44,7 +46,8 @@ def authorize(run: Run, run_id: str, integration: AwsIntegration | None, known: 
     if refused is not None:
         return refused
     if not integration.spec.role_arn or not known.trusted:
-        return Denied(Reason.INTEGRATION_NOT_READY, f"AwsIntegration {_reference(run)} is not ready: {known.why_not}")
+        message = f"AwsIntegration {_reference(run)} is not ready: {known.why_not}"
+        return Denied(Reason.INTEGRATION_NOT_READY, message, is_preliminary=known.is_unasked)
     return Authorized(_request(run, run_id, integration, integration.spec.role_arn, known))
 
 

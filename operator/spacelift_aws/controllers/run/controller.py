@@ -281,6 +281,7 @@ class Executor:
             labels,
             trusted=self._trust.may_issue(integration),
             why_not=self._trust.why_not(integration),
+            is_unasked=self._trust.is_unasked(integration),
             external_id=external_id_of(integration, self._settings.installation),
             requested_by=requested_by(run) if self._settings.trust_requester else None,
         )

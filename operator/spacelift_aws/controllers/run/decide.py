@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from spacelift_aws.api.meta import format_time
-from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
+from spacelift_aws.api.reasons import ConditionType, CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Phase, RunStatus
 from spacelift_aws.controllers.run import earlier_life, status, supervise
 from spacelift_aws.controllers.run.actions import Advise, CreatePod, Decision, IssueCredentials, LookForPod
@@ -43,6 +43,13 @@ from spacelift_aws.controllers.run.status import End
 
 STOPPING = "Stopping: the pod has its grace period to end."
 ENDING = "The pod is being deleted."
+
+_OF_TRUST_OR_LATER = (
+    CredentialsIssuedReason.INTEGRATION_NOT_READY,
+    CredentialsIssuedReason.ACCESS_DENIED,
+    CredentialsIssuedReason.RETRYING,
+)
+"""Reasons that may hold still while trust is not known: all others are known to be over."""
 
 
 def decide(seen: Observed) -> Decision:
@@ -92,7 +99,9 @@ def _queued(seen: Observed) -> Decision:
     if verdict is not None:
         return finish(seen, End(Phase.FAILED, verdict.reason, verdict.message))
     if not isinstance(seen.grant, Authorized):
-        return _wait(seen, status.waiting(seen, seen.grant.reason, seen.grant.message), starting_deadline(seen))
+        wanted = seen.run.status if _is_told(seen, seen.grant) else None
+        wanted = wanted or status.waiting(seen, seen.grant.reason, seen.grant.message)
+        return _wait(seen, wanted, starting_deadline(seen))
     trouble = seen.memory.trouble
     if trouble is not None and seen.now < trouble.retry_at:
         wanted = status.waiting(seen, trouble.reason, trouble.message)
@@ -114,6 +123,12 @@ def _end_of_waiting(seen: Observed) -> End | None:
     if seen.now >= starting_deadline(seen):
         return End(Phase.FAILED, SucceededReason.STARTING_DEADLINE_EXCEEDED, never_started(seen))
     return None
+
+
+def _is_told(seen: Observed, denied: Denied) -> bool:
+    """Whether an earlier process has said why the Run waits, and this one does not know better yet."""
+    said = seen.run.status.condition(ConditionType.CREDENTIALS_ISSUED)
+    return denied.is_preliminary and said is not None and said.status == "False" and said.reason in _OF_TRUST_OR_LATER
 
 
 def _wait(seen: Observed, wanted: RunStatus, until: datetime | None, warning: str | None = None) -> Decision:

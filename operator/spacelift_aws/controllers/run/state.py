@@ -30,6 +30,8 @@ class Denied:
 
     reason: CredentialsIssuedReason
     message: str
+    is_preliminary: bool = False
+    """This process does not know yet, and is about to find out."""
 
 
 @dataclass(frozen=True, slots=True)

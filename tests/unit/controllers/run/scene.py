@@ -92,6 +92,9 @@ class FakeTrust:
     def why_not(self, integration: AwsIntegration) -> str:
         return ""
 
+    def is_unasked(self, integration: AwsIntegration) -> bool:
+        return False
+
     def request(self, key: ObjectKey) -> None:
         self.denials += 1
 

@@ -10,6 +10,7 @@ from spacelift_aws.controllers.run.actions import Advise, Decision, WriteStatus
 from spacelift_aws.controllers.run.decide import decide
 from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.state import (
+    Denied,
     Limits,
     PodSearch,
     Progress,
@@ -95,6 +96,19 @@ class TestWaiting:
         first = written(decide(kit.seen(grant=kit.refusal())))
         run = kit.run(status=first.model_dump(by_alias=True, exclude_none=True, mode="json"))
         assert decide(kit.seen(50, run=run, grant=kit.refusal())).actions == ()
+
+    @pytest.mark.parametrize(
+        ("said", "kept"), [("IntegrationNotReady", True), ("Retrying", True), ("IntegrationNotFound", False)]
+    )
+    def test_a_restart_repeats_no_warning_while_it_has_not_asked_sts(self, kit: Any, said: str, kept: bool) -> None:
+        denied = Denied(CredentialsIssuedReason(said), "Said before the restart.")
+        first = written(decide(kit.seen(grant=denied)))
+        run = kit.run(status=first.model_dump(by_alias=True, exclude_none=True, mode="json"))
+        asking = Denied(CredentialsIssuedReason.INTEGRATION_NOT_READY, "being verified", is_preliminary=True)
+        decision = decide(kit.seen(50, run=run, grant=asking))
+        assert (decision.actions == ()) is kept
+        assert decision.awaits_verdict
+        assert written(decide(kit.seen(grant=asking))).message == "being verified", "where nothing was said, that is"
 
     @pytest.mark.parametrize("grant", [True, False])
     def test_no_secret_lives_while_nothing_can_use_it(self, kit: Any, grant: bool) -> None:
