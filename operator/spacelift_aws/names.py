@@ -7,6 +7,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 LABEL_RUN_ID = "aws.spacelift.io/run-id"
 LABEL_EXECUTOR = "aws.spacelift.io/executor"
@@ -32,6 +33,7 @@ _TO_CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABC
 """From the digits of RFC 4648, which Python knows."""
 
 
+@lru_cache(maxsize=4096)
 def run_id(created: datetime, uid: str) -> str:
     """The ULID of a Run: 26 characters of Crockford's base 32, sortable by creation time.
 

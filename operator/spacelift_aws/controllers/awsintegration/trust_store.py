@@ -32,6 +32,7 @@ class TrustStore:
         """`plan_of`: what this process asks about an integration. A verdict that answered something else is none."""
         self._plan_of = plan_of
         self._entries: dict[Key, _Entry] = {}
+        self._last_plan: dict[Key, tuple[AwsIntegration, ProbePlan | None]] = {}
         self._awaited: set[Key] = set()
         self._doubted: set[Key] = set()
         self._on_change: list[Listener] = []
@@ -53,6 +54,7 @@ class TrustStore:
     def forget(self, key: Key) -> None:
         """The integration is gone."""
         self._entries.pop(key, None)
+        self._last_plan.pop(key, None)
         self._awaited.discard(key)
         self._doubted.discard(key)
 
@@ -120,10 +122,16 @@ class TrustStore:
     def _history_of(self, integration: AwsIntegration) -> History | None:
         """What is known of exactly this integration with exactly this spec."""
         metadata = integration.metadata
-        entry = self._entries.get((metadata.namespace, metadata.name))
-        if entry is None or entry.uid != metadata.uid or entry.history.plan != self._plan_of(integration):
+        key = (metadata.namespace, metadata.name)
+        entry = self._entries.get(key)
+        if entry is None or entry.uid != metadata.uid:
             return None
-        return entry.history
+        # Asked for each Run at each step, and mostly about the very same object.
+        asked, plan = self._last_plan.get(key, (None, None))
+        if asked is not integration:
+            plan = self._plan_of(integration)
+            self._last_plan[key] = integration, plan
+        return entry.history if entry.history.plan == plan else None
 
     @staticmethod
     def _tell(listeners: list[Listener], key: Key) -> None:

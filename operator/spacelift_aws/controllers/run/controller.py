@@ -275,13 +275,14 @@ class Executor:
         labels = None if watched else self._view.labels_of(run.metadata.namespace)
         if integration is None:
             return Circumstances(self._role.pool, watched, labels)
+        trusted = self._trust.may_issue(integration)
         return Circumstances(
             self._role.pool,
             watched,
             labels,
-            trusted=self._trust.may_issue(integration),
-            why_not=self._trust.why_not(integration),
-            is_unasked=self._trust.is_unasked(integration),
+            trusted=trusted,
+            why_not="" if trusted else self._trust.why_not(integration),
+            is_unasked=not trusted and self._trust.is_unasked(integration),
             external_id=external_id_of(integration, self._settings.installation),
             requested_by=requested_by(run) if self._settings.trust_requester else None,
         )

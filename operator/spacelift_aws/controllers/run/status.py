@@ -193,7 +193,10 @@ def _base(seen: Observed) -> RunStatus:
     generation = seen.run.metadata.generation
     # What may change of a spec, `stop` and the time to live, makes no condition untrue.
     conditions = tuple(
-        condition.model_copy(update={"observed_generation": generation}) for condition in seen.run.status.conditions
+        condition
+        if condition.observed_generation == generation
+        else condition.model_copy(update={"observed_generation": generation})
+        for condition in seen.run.status.conditions
     )
     over = seen.run.status.phase.terminal
     status = seen.run.status.model_copy(
