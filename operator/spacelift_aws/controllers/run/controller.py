@@ -250,7 +250,7 @@ class Executor:
         pod, integration = own_pod(self._view, run), self._integration(run)
         if not self._role.owns(run, integration, pod):
             return None
-        identifier = run_id_of(run)
+        identifier, grace = run_id_of(run), self._role.takeover_grace(run, integration, pod)
         return Observed(
             run=run,
             run_id=identifier,
@@ -261,10 +261,10 @@ class Executor:
             template=self._view.template_of(run),
             memory=self._memories.of(identifier),
             limits=self._limits,
-            takeover_grace=self._role.takeover_grace(run, integration, pod),
+            takeover_grace=grace,
             executor=self._role.executor,
             message_prefix=self._role.message_prefix,
-            helper_falls_back=self._helper.falls_back,
+            helper_falls_back=self._helper.falls_back and not grace,
             own_account=self._own_account(run),
             requested_by=requested_by(run) if self._settings.trust_requester else None,
             stopped_by=stopped_by(run) if self._settings.trust_requester else None,
