@@ -1,78 +1,35 @@
 """Every reason, from what STS answers to what a person reads."""
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from sandbox.iam import matches
 from spacelift_aws.api.awsintegration import ProbeAnswer
 from spacelift_aws.api.reasons import TrustVerifiedReason as Reason
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.identity import Identity
-from spacelift_aws.aws.sts import AssumeRoleRequest
-from spacelift_aws.controllers.awsintegration.probes.answers import MEANINGS, Answers, ProbeRound
+from spacelift_aws.controllers.awsintegration.probes.answers import MEANINGS, ProbeRound
 from spacelift_aws.controllers.awsintegration.probes.ask import Prober, without_identity
-from spacelift_aws.controllers.awsintegration.probes.plan import ProbePlan, plan_of
-from spacelift_aws.controllers.awsintegration.verdict import Verdict, judge
+from spacelift_aws.controllers.awsintegration.probes.plan import plan_of
+from spacelift_aws.controllers.awsintegration.verdict import judge
 
-OWN = "demo@team@deploy"
-PRINCIPAL = "arn:aws:iam::111122223333:role/op"
-IDENTITY = Identity(PRINCIPAL, "AROAOP")
-POLICY = '{"Version":"2012-10-17","Statement":[]}'
+from .asking import (
+    ALLOW,
+    OWN,
+    POLICY,
+    PRINCIPAL,
+    Trust,
+    accepts,
+    asked_of,
+    is_own,
+    nothing_sent,
+    other_installation,
+    other_namespace,
+    own_fails,
+    statement_in,
+    verdict_of,
+)
 
-Denied = Failure | StsError | None
-Trust = Callable[[AssumeRoleRequest], Denied]
-
-
-def is_own(request: AssumeRoleRequest) -> bool:
-    return request.external_id == OWN
-
-
-def own_fails(refusal: Denied, others: Denied = Failure.ACCESS_DENIED) -> Trust:
-    return lambda request: refusal if is_own(request) else others
-
-
-def accepts(*accepted: Callable[[str | None], bool]) -> Trust:
-    """Open to the integration itself and to whatever else matches."""
-    return lambda request: (
-        None if is_own(request) or any(match(request.external_id) for match in accepted) else Failure.ACCESS_DENIED
-    )
-
-
-def nothing_sent(external_id: str | None) -> bool:
-    return external_id is None
-
-
-def other_namespace(external_id: str | None) -> bool:
-    return external_id is not None and external_id.startswith("demo@") and not external_id.startswith("demo@team@")
-
-
-def other_installation(external_id: str | None) -> bool:
-    return external_id is not None and external_id.endswith("@team@deploy") and external_id != OWN
-
-
-async def asked_of(kit: Any, trust: Trust, **spec: Any) -> tuple[ProbePlan, Answers, list[AssumeRoleRequest]]:
-    plan = plan_of(kit.integration(**spec), "demo")
-    assert plan is not None
-    sts = kit.sts(trust)
-    return plan, await Prober(sts, plan, "team", lambda: False, kit.clock).ask(plan.positions), sts.asked
-
-
-async def verdict_of(kit: Any, trust: Trust, identity: Identity = IDENTITY, earlier: str = "", **spec: Any) -> Verdict:
-    plan, answers, _ = await asked_of(kit, trust, **spec)
-    return judge(ProbeRound(plan, identity, answers, earlier))
-
-
-def statement_in(message: str) -> dict[str, Any]:
-    """The first JSON object in a message."""
-    document, _ = json.JSONDecoder().raw_decode(message[message.index('{"Effect"') :])
-    assert isinstance(document, dict)
-    return document
-
-
-ALLOW = own_fails(None)
 CHAINING = StsError(
     Failure.DURATION_TOO_LONG, "ValidationError", "exceeds the 1 hour session limit for roles assumed by role chaining"
 )
@@ -404,105 +361,6 @@ def test_every_refusal_has_a_meaning_and_every_denial_a_reason_why_it_hides_noth
 
 
 # The forms, and what only one of them finds
-
-
-def as_run(request: AssumeRoleRequest) -> bool:
-    return bool(request.tags or request.source_identity)
-
-
-@pytest.mark.parametrize("spec", [{"tagAssumeRole": True}, {"sourceIdentity": True}])
-@pytest.mark.parametrize(
-    ("open_to", "reason"),
-    [
-        (nothing_sent, Reason.EXTERNAL_ID_NOT_REQUIRED),
-        (other_namespace, Reason.OTHER_EXTERNAL_ID_ACCEPTED),
-        (other_installation, Reason.OTHER_EXTERNAL_ID_ACCEPTED),
-    ],
-)
-async def test_a_hole_for_runs_alone_is_found(
-    kit: Any, spec: dict[str, Any], open_to: Callable[[str | None], bool], reason: Reason
-) -> None:
-    verdict = await verdict_of(
-        kit,
-        lambda r: None if is_own(r) or (as_run(r) and open_to(r.external_id)) else Failure.ACCESS_DENIED,
-        **spec,
-    )
-    assert (verdict.status, verdict.reason) == ("False", reason)
-    assert "when asked as a Run from there would" in verdict.message
-    assert verdict.message.endswith("}}}")
-
-
-async def test_a_hole_for_bare_calls_alone_is_found(kit: Any) -> None:
-    verdict = await verdict_of(
-        kit,
-        lambda r: None if is_own(r) or (not as_run(r) and nothing_sent(r.external_id)) else Failure.ACCESS_DENIED,
-        tagAssumeRole=True,
-    )
-    assert verdict.reason == Reason.EXTERNAL_ID_NOT_REQUIRED
-    assert "when asked as a Run" not in verdict.message
-
-
-async def test_the_worse_answer_counts(kit: Any) -> None:
-    def trust(request: AssumeRoleRequest) -> Failure | StsError | None:
-        if is_own(request):
-            return None
-        return Failure.RETRYING if as_run(request) else Failure.ACCESS_DENIED
-
-    _, answers, _ = await asked_of(kit, trust, tagAssumeRole=True)
-    assert [(str(r.answer), str(r.form)) for r in answers.negatives[:3]] == [("Unknown", "Run")] * 3
-
-
-# Spelling
-
-
-def patterns(*texts: str) -> Trust:
-    """`StringLike` on the external ID."""
-    return lambda request: (
-        None
-        if request.external_id is not None and any(matches(request.external_id, text) for text in texts)
-        else Failure.ACCESS_DENIED
-    )
-
-
-@pytest.mark.parametrize(
-    ("pattern", "place"),
-    [
-        ("demo@tea?@deploy", "character 9, `m`"),
-        ("demo@????@deploy", "character 6, `t`"),
-        ("dem?@team@deploy", "character 4, `o`"),
-        ("????@team@deploy", "character 1, `d`"),
-        ("d?mo@team@deploy", "character 2, `e`"),
-        ("demo@t?am@deploy", "character 7, `e`"),
-        ("demo@team@dep?oy", "character 14, `l`"),
-        ("demo@team@??????", "character 11, `d`"),
-        ("demo?team@deploy", "character 5, `@`"),
-    ],
-)
-async def test_a_question_mark_is_found_wherever_it_stands(kit: Any, pattern: str, place: str) -> None:
-    verdict = await verdict_of(kit, patterns(pattern))
-    assert (verdict.status, verdict.reason) == ("False", Reason.OTHER_EXTERNAL_ID_ACCEPTED)
-    assert place in verdict.message
-    assert statement_in(verdict.message)["Condition"] == {"StringEquals": {"sts:ExternalId": OWN}}
-    assert verdict.message.endswith("}}}")
-
-
-@pytest.mark.parametrize("pattern", ["demo@team@*", "demo@team@dep*", "demo@team@*loy", "demo@team@d*y", OWN])
-async def test_a_pattern_for_ones_own_namespace_is_fine(kit: Any, pattern: str) -> None:
-    _, answers, requests = await asked_of(kit, patterns(pattern))
-    assert (await verdict_of(kit, patterns(pattern))).is_good
-    assert answers.negatives[-1].answer is ProbeAnswer.DENIED
-    assert len(requests) <= 2 + 3 + 16 + 1
-
-
-async def test_whether_any_name_is_let_in_may_be_unknown(kit: Any) -> None:
-    def trust(request: AssumeRoleRequest) -> Failure | StsError | None:
-        return Failure.RETRYING if "deploy+" in (request.external_id or "") else patterns("demo@team@*")(request)
-
-    verdict = await verdict_of(kit, trust)
-    assert (verdict.status, verdict.reason) == ("Unknown", Reason.RETRYING)
-
-
-# What a denial does not prove
 
 
 BY_IDENTITY = StsError(
