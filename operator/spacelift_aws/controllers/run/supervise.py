@@ -39,9 +39,10 @@ def _is_undone(seen: Observed) -> bool:
         return _is_untidy(seen)
     if seen.stopped:
         return True
-    if seen.pod is not None:
+    waits = seen.run.status.phase is Phase.QUEUED or status.is_pod_refused(seen.run.status)
+    if seen.pod is not None and not (waits and seen.pod.gone):
         return _is_to_end(seen, seen.pod)
-    return seen.run.status.phase is not Phase.QUEUED or seen.now >= starting_deadline(seen)
+    return not waits or seen.now >= starting_deadline(seen)
 
 
 def _is_to_end(seen: Observed, pod: Pod) -> bool:

@@ -81,6 +81,13 @@ def test_what_a_worker_leaves_undone_is_done_a_minute_later(kit: Any, why: str) 
     assert after.progress is None
 
 
+def test_a_pod_that_its_executor_is_about_to_replace_is_not_missed(kit: Any) -> None:
+    told = {"type": "LogsMasked", "status": "False", "reason": "ImageVolumeRefused", "message": "x"}
+    run = kit.run(status={"phase": "Preparing", "conditions": [{**told, "lastTransitionTime": kit.time(1)}]})
+    for pod in (None, replace(kit.pod(), gone=True)):
+        assert decide(of_worker(kit, 900, run=run, pod=pod)) == Decision((), kit.at(86400))
+
+
 def test_the_secret_of_a_pool_that_is_gone_goes_before_the_end_is_written(kit: Any) -> None:
     memory = replace(undone(kit, 100), pod_search=PodSearch.LOST)
     assert names(decide(of_worker(kit, 161, run=running(kit), pod=kit.ended(), memory=memory))) == ["DeleteSecret"]
