@@ -142,7 +142,7 @@ def a_pool_whose_namespace_is_deleted(place: Place) -> None:
     place.integration()
     worker = place.worker(home=home, serves=(place.namespace,))
     place.begin("sleep 3", name="over")
-    place.begin("sleep 600", name="late", activeDeadlineSeconds=6)
+    place.begin("sleep 600", name="late", activeDeadlineSeconds=25)
     for name in ("stopped", "goes-on"):
         place.begin("sleep 600", name=name)
     for name in ("late", "stopped", "goes-on"):
