@@ -114,10 +114,15 @@ def _of_the_end(evidence: Evidence) -> Iterable[str]:
 
 
 def _of_pods(evidence: Evidence, ours: Sequence[AuditEvent]) -> Iterable[str]:
-    made = sum((event.verb, _resource(event), event.code) == ("create", "pods", 201) for event in ours)
+    made = sum((event.verb, _resource(event), event.code) == ("create", "pods", 201) for event in _carried_out(ours))
     least, most = evidence.life.pods
     if not least <= made <= most:
         yield f"{made} pods were made"
+
+
+def _carried_out(events: Sequence[AuditEvent]) -> Iterable[AuditEvent]:
+    """Without those that only ask whether they would be."""
+    return (event for event in events if "dryRun=" not in event.uri)
 
 
 def _of_secrets(evidence: Evidence, ours: Sequence[AuditEvent]) -> Iterable[str]:
@@ -126,14 +131,13 @@ def _of_secrets(evidence: Evidence, ours: Sequence[AuditEvent]) -> Iterable[str]
     ends = [event for event in ours if _is_end(event)]
     if len(ends) > 1:
         yield f"{len(ends)} ends were written"
-    made = [event for event in ours if (event.verb, event.resource, event.code) == ("create", "secrets", 201)]
-    real = [event for event in made if "dryRun" not in event.uri]
-    if not ends or not real:
+    made = [e for e in _carried_out(ours) if (e.verb, e.resource, e.code) == ("create", "secrets", 201)]
+    if not ends or not made:
         return
     gone = [
         event for event in ours if (event.verb, event.resource) == ("delete", "secrets") and event.code in (200, 404)
     ]
-    if not any(real[-1].completed <= event.completed <= ends[0].received for event in gone):
+    if not any(made[-1].completed <= event.completed <= ends[0].received for event in gone):
         yield "the end was written before the Secret was gone"
 
 

@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -86,6 +87,10 @@ def event(verb: str, resource: str, at: float, code: int = 200, **raw: Any) -> A
     return AuditEvent(USER, verb, group, name, subresource, "team", "", code, "/", moment, moment, raw)
 
 
+def tried_out(asked: AuditEvent) -> AuditEvent:
+    return replace(asked, uri=f"{asked.uri}?dryRun=All")
+
+
 def end(at: float) -> AuditEvent:
     return event("patch", "runs/status", at, requestObject={"status": {"phase": "Finished"}})
 
@@ -118,6 +123,7 @@ def judged(events: list[AuditEvent], **other: Any) -> list[str]:
 
 def test_a_good_life_has_nothing_wrong() -> None:
     assert judged(LIFE) == []
+    assert judged([*LIFE[:2], tried_out(LIFE[1]), *LIFE[2:]]) == [], "what was only asked was not made"
 
 
 @pytest.mark.parametrize(
