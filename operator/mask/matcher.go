@@ -13,18 +13,18 @@ const replacement = "*****"
 // in a row, and most pairs are in no value.
 const stride = 8
 
-// known says what is known of the patterns that begin with a pair of bytes.
+// known says what is known of the patterns in which a pair of bytes stands.
 type known byte
 
 const (
-	byStarts known = 1 << iota // patterns begin with it whose first four bytes are in `starts`
+	covered  known = 1 << iota // it may stand among a pattern's first, at one of `stride` places
+	byStarts                   // patterns begin with it whose first four bytes are in `starts`
 	anyStart                   // others begin with it too: escapes are of all lengths
 )
 
 // A matcher finds values in what a command prints. It is never changed, so that all streams may share it.
 type matcher struct {
 	patterns [256][]pattern // by each byte that they may begin with
-	covered  pairSet        // two bytes in a row that may stand among a pattern's first, at one of `stride` places
 	pairs    [1 << 16]known // what is known of two bytes in a row
 	starts   [1 << 16]bool  // by `hash`: whether a pattern may begin with these four, none of them escaped
 	striding bool           // no pattern is too short for it
@@ -59,7 +59,7 @@ func (m *matcher) add(p pattern) {
 	m.start(p)
 	for i := range min(stride+1, len(p.text)) {
 		for _, both := range escapes[p.text[i]]() {
-			m.covered.add(int(both))
+			m.pairs[both] |= covered
 			if i == 0 && strings.IndexByte(escaping, byte(both>>8)) >= 0 {
 				m.pairs[both] |= anyStart
 			}
@@ -72,7 +72,7 @@ func (m *matcher) add(p pattern) {
 	}
 	if len(p.text) > unbroken {
 		for _, both := range foldPairs() {
-			m.covered.add(int(both))
+			m.pairs[both] |= covered
 		}
 	}
 	if len(p.text) < wide {
@@ -120,7 +120,7 @@ func hash(data []byte, at int) uint16 {
 func (m *matcher) join(lasts, firsts []byte) {
 	for _, last := range lasts {
 		for _, first := range firsts {
-			m.covered.add(int(last)<<8 | int(first))
+			m.pairs[uint16(last)<<8|uint16(first)] |= covered
 		}
 	}
 }
@@ -152,7 +152,7 @@ func (m *matcher) candidate(data []byte, from int) int {
 	at, last := from, len(data)-1
 	for m.striding && at+stride+1 < len(data) {
 		// Whatever begins before at+stride covers the pair in front of it and the next one.
-		if !m.covered.has(pair(data, at+stride-1)) || !m.covered.has(pair(data, at+stride)) {
+		if m.pairs[pair(data, at+stride-1)]&covered == 0 || m.pairs[pair(data, at+stride)]&covered == 0 {
 			at += stride
 			continue
 		}
@@ -175,15 +175,9 @@ func (m *matcher) candidate(data []byte, from int) int {
 
 // mayBegin tells whether a value may begin with what stands there, two bytes at least.
 func (m *matcher) mayBegin(data []byte, at int) bool {
-	here := m.pairs[pair(data, at)]
+	here := m.pairs[pair(data, at)] &^ covered
 	return here != 0 && (here&anyStart != 0 || at+unbroken > len(data) || m.starts[hash(data, at)])
 }
-
-// A pairSet is small enough for a processor's nearest cache, which is what the search's speed depends on.
-type pairSet [1 << 10]uint64
-
-func (s *pairSet) add(both int)      { s[both>>6] |= 1 << (both & 63) }
-func (s *pairSet) has(both int) bool { return s[both>>6]&(1<<(both&63)) != 0 }
 
 func pair(data []byte, at int) int {
 	return int(data[at])<<8 | int(data[at+1])

@@ -14,7 +14,7 @@ import pytest
 from sandbox import controlplane, realnode
 from sandbox.aws import DEFAULT_REGION, start_aws
 from sandbox.components import FOR_NODES
-from sandbox.objects import Object, complete, condition
+from sandbox.objects import Object, Objects, complete, condition
 from sandbox.program import CRDS
 from sandbox.progress import to_stderr
 from sandbox.realnode.build import operator_image, tools_image
@@ -67,6 +67,16 @@ print(session)
 raise RuntimeError(session.secret_key)
 END
 echo "the end"
+"""
+
+
+PRINTS_FURTHER = r"""
+env
+printf %s "$PASSWORD" | base64
+printf %s "basic:$PASSWORD" | base64
+printf %s "$PASSWORD" | od -An -tx1 | tr -d ' \n'; echo
+echo '::add-mask::a-value-that-it-fetched'
+echo 'said: a-value-that-it-fetched'; echo 'and here a-value-that-it-fetched' >&2
 """
 
 
@@ -200,6 +210,24 @@ def test_old_and_new_values_after_a_renewal(scene: Scene) -> None:
     assert "the end" in log
 
 
+@pytest.mark.parametrize("delivery", ["Environment", "File"])
+def test_further_values_are_masked_with_either_delivery(scene: Scene, delivery: str) -> None:
+    container = scene.stage.container(PRINTS_FURTHER)
+    variables = [*container.get("env", ()), {"name": "PASSWORD", "value": "correct horse battery"}]
+    pod = {"containers": [{**container, "env": variables}]}
+    namespace = scene.stage.namespace()
+    run, values = scene.play(namespace, pod=pod, delivery=delivery, maskFrom=["PASSWORD"], maskLogs="Required")
+    log = joined(scene.log(namespace))
+    assert run["status"]["phase"] == "Finished", log
+    assert found_in(scene.log(namespace), [*values, "correct horse battery", "a-value-that-it-fetched"]) == []
+    assert b"correct horse battery".hex() not in log
+    assert base64.b64encode(b"basic:correct horse battery").decode()[10:30] not in log
+    assert "PASSWORD=*****" in log
+    assert "said: *****" in log
+    assert "and here *****" in log
+    assert "::add-mask::" not in log
+
+
 def test_a_restricted_namespace_an_init_container_and_an_end_by_sigterm(scene: Scene) -> None:
     stage, namespace = scene.stage, scene.stage.namespace({"pod-security.kubernetes.io/enforce": "restricted"})
     stage.integration(namespace)
@@ -241,3 +269,84 @@ def test_a_command_that_is_not_there_says_so(scene: Scene) -> None:
     assert run["status"]["exitCode"] == 127
     assert "127: spacelift-aws-mask: terraformm: not found in PATH" in run["status"]["message"]
     assert "spacelift-aws-mask: terraformm: not found in PATH" in scene.log(namespace)
+
+
+# Ends in order, which takes a while, by a code of its own.
+HANDLER = "trap 'sleep 1; echo tidy; exit 5' TERM; echo ready; while :; do sleep 0.3; done; : side-by-side"
+KILLED, TERMINATED = 128 + 9, 128 + 15
+
+ENDINGS: dict[str, tuple[str, tuple[int, bool], tuple[int, bool]]] = {
+    # What is started; without and with the helper: the exit code, and whether what handles the signal ended in order.
+    "handles": (HANDLER, (5, True), (5, True)),
+    "exec": ('exec sh -c "$HANDLER"', (5, True), (5, True)),
+    "in-front": ('sh -c "$HANDLER"; echo after', (KILLED, False), (TERMINATED, True)),
+    "pipeline": ('sh -c "$HANDLER" | cat; echo after', (KILLED, False), (TERMINATED, True)),
+    "background": ('sh -c "$HANDLER" & wait; echo after', (KILLED, False), (TERMINATED, True)),
+    "daemon": ('setsid sh -c "$HANDLER" & exec sleep 1000', (KILLED, False), (TERMINATED, True)),
+    "ignores": ("trap '' TERM; echo ready; while :; do sleep 0.3; done", (KILLED, False), (KILLED, False)),
+    "by-itself": ("echo ready; exit 3", (3, False), (3, False)),
+}
+
+
+def test_how_containers_end_with_the_helper_and_without_it_side_by_side(scene: Scene) -> None:
+    """All in two pods that are stopped at once. Where it is not the same, the helper gives more: an end in order."""
+    stage = scene.stage
+    found = {}
+    namespaces = {"Never": stage.namespace(), "Required": stage.namespace()}
+    runs = {mask: ending_run(scene, namespace, mask) for mask, namespace in namespaces.items()}
+    for mask, namespace in namespaces.items():
+        stage.objects.wait("Namespace", None, namespace, lambda _, it=namespace: all_ready(scene, it), timeout=120)
+        version = stage.objects.version("Pod", namespace)
+        stage.objects.patch("Run", namespace, runs[mask], {"spec": {"stop": True}})
+        found[mask] = (namespace, version)
+    for mask, (namespace, version) in found.items():
+        run = stage.objects.wait("Run", namespace, runs[mask], complete, timeout=60)
+        assert run["status"]["phase"] == "Stopped"
+        codes = last_codes(stage.objects, namespace, version)
+        ends = {name: (codes[name], "tidy" in scene.log(namespace, name)) for name in ENDINGS}
+        assert ends == {name: ending[1 if mask == "Never" else 2] for name, ending in ENDINGS.items()}, mask
+        assert not [name for name in ENDINGS if "after" in scene.log(namespace, name)], mask
+    assert scene.node.run("sh", "-c", "grep -lsa '[s]ide-by-side' /proc/[0-9]*/cmdline", check=False) == ""
+
+
+def ending_run(scene: Scene, namespace: str, mask: str) -> str:
+    stage = scene.stage
+    stage.integration(namespace)
+    containers = []
+    for name, (script, _, _) in ENDINGS.items():
+        container = stage.container(script)
+        variables = [*container.get("env", ()), {"name": "HANDLER", "value": HANDLER}]
+        containers.append({**container, "name": name, "env": variables})
+    pod = {"containers": containers, "terminationGracePeriodSeconds": 6}
+    return stage.run(namespace, pod=pod, credentialsFor=list(ENDINGS), maskLogs=mask)
+
+
+def all_ready(scene: Scene, namespace: str) -> bool:
+    return all("ready" in scene.log(namespace, name) for name in ENDINGS)
+
+
+def last_codes(objects: Objects, namespace: str, version: str) -> dict[str, int]:
+    """The exit codes of a pod's containers, by the last that a kubelet said of it."""
+    codes: dict[str, int] = {}
+    for _, pod in objects.history("Pod", namespace, version, seconds=1):
+        for one in pod.get("status", {}).get("containerStatuses", ()):
+            if "terminated" in one["state"]:
+                codes[one["name"]] = one["state"]["terminated"]["exitCode"]
+    return codes
+
+
+def test_a_node_without_image_volumes_costs_one_run_a_while_and_no_run_its_end(scene: Scene) -> None:
+    """The API server has them. Where the node's containerd does not, the first pod of the process was made again."""
+    namespace = scene.stage.namespace()
+    run, _ = scene.play(namespace, "env", maskLogs="Required")
+    assert run["status"]["phase"] == "Finished"
+    assert "AWS_SECRET_ACCESS_KEY=*****" in scene.log(namespace)
+    [node] = json.loads(scene.stage.cluster.kubectl("get", "nodes", "--output=json").stdout)["items"]
+    runtime = node["status"]["nodeInfo"]["containerRuntimeVersion"].removeprefix("containerd://")
+    events = scene.stage.cluster.kubectl("get", "events", "--all-namespaces", "--output=json").stdout
+    told = [one["message"] for one in json.loads(events)["items"] if one["reason"] == "ImageVolumeRefused"]
+    if [int(part) for part in runtime.split(".")[:2]] >= [2, 1]:
+        assert told == []
+    else:
+        assert len(told) == 1
+        assert "CreateContainerError: failed to generate container" in told[0]

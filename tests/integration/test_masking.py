@@ -134,6 +134,22 @@ def test_the_pod_that_is_made_has_the_helper_and_the_condition_shows_it(with_hel
     with_helper.objects.delete("Run", namespace, name)
 
 
+def test_what_is_masked_besides_is_told_to_the_helper_with_either_delivery(with_helper: Stage) -> None:
+    namespace = with_helper.namespace()
+    with_helper.integration(namespace)
+    found = {}
+    for delivery in ("Environment", "File"):
+        name = with_helper.run(namespace, delivery=delivery, maskFrom=["TF_VAR_password", "TOKEN"])
+        run = with_helper.objects.wait("Run", namespace, name, lambda run: run and run["status"].get("podName"))
+        pod = with_helper.objects.get("Pod", namespace, run["status"]["podName"])
+        assert pod is not None
+        command = pod["spec"]["containers"][0]["command"]
+        found[delivery] = command[1 : command.index("--")]
+        with_helper.objects.delete("Run", namespace, name)
+    besides = ["--mask", "TF_VAR_password", "--mask", "TOKEN"]
+    assert found == {"Environment": besides, "File": ["--files", "/var/run/secrets/aws.spacelift.io", *besides]}
+
+
 def image_volume(pod: Object) -> Any:
     return next((volume.get("image") for volume in pod["spec"]["volumes"] if volume["name"] == VOLUME), None)
 
