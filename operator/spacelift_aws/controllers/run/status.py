@@ -12,7 +12,7 @@ from spacelift_aws.api.run import Phase, RunStatus
 from spacelift_aws.aws.console import cloud_trail_url
 from spacelift_aws.controllers.run.actions import WriteStatus
 from spacelift_aws.controllers.run.earlier_life import kept_by
-from spacelift_aws.controllers.run.pod.masking import Masking, all_masked
+from spacelift_aws.controllers.run.pod.masking import MOUNT_PATH, Masking, all_masked
 from spacelift_aws.controllers.run.pod.outcome import started_at
 from spacelift_aws.controllers.run.pod.view import Pod, unmasked
 from spacelift_aws.controllers.run.state import Authorized, Observed, PodSearch
@@ -239,6 +239,8 @@ def _taken_out(pod: Pod, name: str) -> str:
     """That the pod is not as it was made."""
     command = next((one.command for one in pod.containers if one.name == name), "")
     words = f"a webhook has made its command `{shorten(command)}`, which does not start it" if command else ""
+    if command.startswith(MOUNT_PATH):
+        words = "its volume was taken out of the pod, as by an API server without image volumes"
     return f"Container `{name}` of the pod is without the helper that masks logs{': ' if words else ''}{words}."
 
 

@@ -194,6 +194,16 @@ def test_what_a_webhook_puts_in_front(kit: Any, why: str, command: list[str], ar
         assert f"a webhook has made its command `{command[0]}`" in found.message
 
 
+def test_an_api_server_that_takes_the_volume_out_is_told(kit: Any) -> None:
+    body = created(kit, built(kit, kit.run(pod=one()), delivery=HelperDelivery.IMAGE))
+    body["spec"]["volumes"] = body["spec"]["containers"][0]["volumeMounts"] = []
+    pod = parse_pod(body)
+    found = status.with_pod(seen(kit, kit.run(pod=one()), pod), pod, None).condition("LogsMasked")
+    assert found is not None
+    assert found.reason == "NoHelper"
+    assert found.message.endswith("its volume was taken out of the pod, as by an API server without image volumes.")
+
+
 def test_the_helper_is_told_which_variables_are_masked_too(kit: Any) -> None:
     [main] = built(kit, kit.run(pod=one(), maskFrom=["TF_VAR_password", "TOKEN"]))["spec"]["containers"]
     assert main["command"] == [HELPER, "--mask", "TF_VAR_password", "--mask", "TOKEN", "--", "terraform", "plan"]
