@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -16,6 +17,7 @@ from sandbox.aws import DEFAULT_REGION, start_aws
 from sandbox.components import FOR_NODES
 from sandbox.objects import Object, Objects, complete, condition
 from sandbox.program import CRDS
+from sandbox.process import wait_until
 from sandbox.progress import to_stderr
 from sandbox.realnode.build import operator_image, tools_image
 from sandbox.stage import Stage
@@ -295,7 +297,7 @@ def test_how_containers_end_with_the_helper_and_without_it_side_by_side(scene: S
     namespaces = {"Never": stage.namespace(), "Required": stage.namespace()}
     runs = {mask: ending_run(scene, namespace, mask) for mask, namespace in namespaces.items()}
     for mask, namespace in namespaces.items():
-        stage.objects.wait("Namespace", None, namespace, lambda _, it=namespace: all_ready(scene, it), timeout=120)
+        wait_until(partial(all_ready, scene, namespace), timeout=120, what=f"the containers in {namespace}")
         version = stage.objects.version("Pod", namespace)
         stage.objects.patch("Run", namespace, runs[mask], {"spec": {"stop": True}})
         found[mask] = (namespace, version)
