@@ -16,8 +16,8 @@ from sandbox import controlplane, realnode
 from sandbox.aws import DEFAULT_REGION, start_aws
 from sandbox.components import FOR_NODES
 from sandbox.objects import Object, Objects, complete, condition
-from sandbox.program import CRDS
 from sandbox.process import wait_until
+from sandbox.program import CRDS
 from sandbox.progress import to_stderr
 from sandbox.realnode.build import operator_image, tools_image
 from sandbox.stage import Stage
