@@ -1,19 +1,16 @@
 """The executor: carries out what `decide` decides, for the Runs it is given."""
 
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.patch import status_patch
-from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Phase, Run, RunStatus
 from spacelift_aws.controllers.awsintegration.probes.plan import external_id_of
 from spacelift_aws.controllers.run import actions, status
-from spacelift_aws.controllers.run.answers import AnswerClass, Call, Meaning, class_of, meaning_of
 from spacelift_aws.controllers.run.authorization import Circumstances, authorize, integration_key
 from spacelift_aws.controllers.run.credentials.issue import Issuing
 from spacelift_aws.controllers.run.decide import decide
@@ -21,26 +18,31 @@ from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.ended import EndedRun
 from spacelift_aws.controllers.run.helper_choice import HelperChoice
 from spacelift_aws.controllers.run.journal import Journal
-from spacelift_aws.controllers.run.pod.build import build_pod
+from spacelift_aws.controllers.run.pod.calls import PodCalls
 from spacelift_aws.controllers.run.pod.helper import Helper
-from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
-from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, RunView, Trust, key_of, own_pod, run_id_of
-from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, SECRET_GONE, ProgressStore, next_try
+from spacelift_aws.controllers.run.pod.view import Pod
+from spacelift_aws.controllers.run.ports import (
+    Clock,
+    Issuer,
+    OrphanKey,
+    RunView,
+    Trust,
+    key_of,
+    own_pod,
+    regarding,
+    run_id_of,
+)
+from spacelift_aws.controllers.run.progress import FIRST_RETRY, LAST_RETRY, SECRET_GONE, ProgressStore
 from spacelift_aws.controllers.run.requester import requested_by, stopped_by
 from spacelift_aws.controllers.run.state import (
-    Authorized,
     Limits,
     Observed,
-    PodSearch,
-    RetryableFailure,
     SecretState,
-    TerminalFailure,
 )
-from spacelift_aws.controllers.run.template_facts import with_template
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Invalid, KubeError, NotFound, Unanswered
-from spacelift_aws.kube.events import Recorder, Regarding
-from spacelift_aws.kube.resources import PODS, RUNS
+from spacelift_aws.kube.errors import ApiError, Conflict, Invalid, NotFound
+from spacelift_aws.kube.events import Recorder
+from spacelift_aws.kube.resources import RUNS
 from spacelift_aws.names import child_name
 from spacelift_aws.runtime.role import Role
 from spacelift_aws.runtime.store import ObjectKey
@@ -104,6 +106,17 @@ class Executor:
             limits=limits,
             clock=clock,
             journal=self._journal,
+        )
+        self._pods = PodCalls(
+            view=view,
+            kube=kube,
+            recorder=recorder,
+            memories=self._memories,
+            limits=limits,
+            clock=clock,
+            journal=self._journal,
+            executor=role.executor,
+            helper=self._helper,
         )
         self._others: set[str] = set()
         """Waiting Runs that are another's to execute: it may have issued credentials when they become ours."""
@@ -216,7 +229,7 @@ class Executor:
         """Remove pod and Secret of a Run that is gone, also where nobody else would: `--cascade=orphan`."""
         name = child_name(orphan.run_id)
         if pod is not None and pod.executor == self._role.executor and not pod.gone and pod.deletion is None:
-            await self._end_pod(pod)
+            await self._pods.end(pod)
         held_because = await self._issuing.delete_secret(orphan.namespace, name)
         memory = self._memories.of(orphan.run_id)
         if held_because:
@@ -297,17 +310,17 @@ class Executor:
             case actions.IssueCredentials(grant):
                 await self._issuing.issue(seen, grant)
             case actions.CreatePod():
-                await self._create_pod(seen)
+                await self._pods.create(seen)
             case actions.LookForPod():
-                await self._look_for_pod(seen)
+                await self._pods.look_for(seen)
             case actions.DeletePod():
-                await self._delete_pod(seen)
+                await self._pods.delete(seen)
             case actions.DeleteSecret():
                 await self._issuing.be_rid_of_secret(seen)
             case actions.WriteStatus(wanted, warning):
                 await self._write_status(seen, wanted, warning)
             case actions.Advise(message):
-                self._recorder.event(_regarding(seen.run), "Warning", "SessionTooShort", message)
+                self._recorder.event(regarding(seen.run), "Warning", "SessionTooShort", message)
             case actions.DeleteRun():
                 await self._delete_run(seen.run)
             case actions.MarkEnded(change):
@@ -323,153 +336,18 @@ class Executor:
             self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), unmarkable=True))
             log.warning("Run %s/%s cannot be marked as ended: %s", *key_of(seen.run), error.message)
 
-    async def _create_pod(self, seen: Observed) -> None:
-        if not isinstance(seen.grant, Authorized):
-            return
-        run = await self._with_template(seen)
-        if run is None:
-            return
-        build = partial(
-            build_pod,
-            run,
-            seen.run_id,
-            role_arn=seen.grant.request.role_arn,
-            executor=self._role.executor,
-            expires_at=seen.expires_at if seen.memory.secret is SecretState.PRESENT else None,
-            variables=self._journal.variables(seen.run, seen.run_id),
-        )
-        namespace, refused = seen.run.metadata.namespace, seen.memory.refused_pod is not None
-
-        def try_out(helper: Helper) -> Awaitable[Mapping[str, Any]]:
-            return self._kube.create(PODS, namespace, build(helper=helper), strict=True, dry_run=True)
-
-        body = build(helper=await self._helper.choose(run, try_out, refused=refused))
-        try:
-            answer = await self._kube.create(PODS, namespace, body, strict=True)
-        except AlreadyExists:
-            await self._meet_pod(seen)
-        except KubeError as error:
-            self._pod_refused(seen, error)
-        else:
-            known = replace(self._memories.of(seen.run_id), pod_search=PodSearch.NOT_LOOKED)
-            self._memories.put(seen.run_id, replace(known, failures=0, trouble=None, pod_denied_since=None))
-            self._journal.pod_created(seen, self._clock())
-            self._view.saw_pod(parse_pod(answer))
-
-    async def _with_template(self, seen: Observed) -> Run | None:
-        """The Run with its template, of which only what is decided by is kept; None where the Run is gone."""
-        if seen.template.raw is not None:
-            return with_template(seen.run, seen.template.raw)
-        try:
-            run = Run.model_validate(await self._kube.get(RUNS, *key_of(seen.run)))
-        except NotFound:
-            run = None
-        if run is not None and run.metadata.uid == seen.run.metadata.uid:
-            return run
-        self._view.lost_run(seen.run)
-        return None
-
-    async def _meet_pod(self, seen: Observed) -> None:
-        """A pod with the Run's name is the Run's only if the Run is its controller."""
-        try:
-            pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
-        except NotFound:
-            # Gone in between. It may have been this Run's own.
-            self._found(seen, PodSearch.NOT_LOOKED)
-            return
-        if pod.owner_uid == seen.run.metadata.uid and pod.executor == self._role.executor:
-            self._view.saw_pod(pod)
-            return
-        message = f"A pod named `{pod.name}` exists that is not this Run's; delete it."
-        self._memories.failed(seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message)
-
-    def _pod_refused(self, seen: Observed, error: KubeError) -> None:
-        """Tried again, but what is invalid and what goes on to be denied fails the Run."""
-        now, known, meaning = self._clock(), self._memories.of(seen.run_id), meaning_of(Call.CREATE_POD, error)
-        words = "refuses" if isinstance(error, ApiError) else "did not create"
-        message = f"The API server {words} the pod: {error.message}"
-        since = (known.pod_denied_since or now) if meaning is Meaning.FOR_A_WHILE else None
-        known = replace(known, pod_first=True, pod_denied_since=since)
-        if class_of(error) is AnswerClass.UNANSWERED:
-            known = replace(known, pod_search=PodSearch.NOT_LOOKED)
-        if meaning is Meaning.FINAL or (since is not None and now - since >= self._limits.denied):
-            known = replace(known, verdict=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, message))
-        self._memories.put(seen.run_id, known)
-        self._memories.failed(seen.run_id, now, CredentialsIssuedReason.RETRYING, message, error.retry_after)
-
-    async def _delete_pod(self, seen: Observed) -> None:
-        if seen.pod is None:
-            return
-        known = self._memories.of(seen.run_id)
-        try:
-            await self._end_pod(seen.pod)
-        except (ApiError, Unanswered) as error:
-            message = f"The API server does not delete the pod: {error.message}"
-            retry_at = next_try(known.failures, self._clock(), error.retry_after)
-            kept = RetryableFailure(CredentialsIssuedReason.RETRYING, message, retry_at)
-            self._memories.put(seen.run_id, replace(known, failures=known.failures + 1, pod_kept=kept))
-            self._recorder.event(_regarding(seen.run), "Warning", "PodNotDeleted", message)
-        else:
-            self._memories.put(seen.run_id, replace(known, pod_kept=None))
-
     async def _delete_run(self, run: Run) -> None:
         """Its time to live is over. One that a finalizer holds is still there."""
         try:
             left = await self._kube.delete(RUNS, *key_of(run), uid=run.metadata.uid)
         except ApiError as error:
             message = f"The Run's time to live is over, and it cannot be deleted: {error.message}"
-            self._recorder.event(_regarding(run), "Warning", "RunNotDeleted", message)
+            self._recorder.event(regarding(run), "Warning", "RunNotDeleted", message)
             raise
         if left is None:
             self._view.lost_run(run)
         else:
             self._view.saw_run(Run.model_validate(left))
-
-    async def _look_for_pod(self, seen: Observed) -> None:
-        """Ask for the pod, and if there is none, for what became of it."""
-        try:
-            pod = parse_pod(await self._kube.get(PODS, seen.run.metadata.namespace, child_name(seen.run_id)))
-        except NotFound:
-            await self._look_back(seen)
-            return
-        if pod.owner_uid == seen.run.metadata.uid:
-            self._view.saw_pod(pod)
-        else:
-            await self._look_back(seen)
-
-    async def _look_back(self, seen: Observed) -> None:
-        """The API server remembers the changes of some minutes: a pod that went has its true end among them."""
-        made_after, run = seen.run.status.pod_created_after, seen.run
-        for since in (made_after, run.metadata.resource_version):
-            if since is None:
-                continue
-            try:
-                changes = await self._kube.changes(PODS, run.metadata.namespace, child_name(seen.run_id), since)
-            except ApiError as error:
-                if error.status not in (400, 410):
-                    raise
-                continue
-            pods = [(kind, parse_pod(body)) for kind, body in changes]
-            refused = self._memories.of(seen.run_id).refused_pod
-            own = [(kind, pod) for kind, pod in pods if pod.owner_uid == run.metadata.uid and pod.uid != refused]
-            if own:
-                kind, pod = own[-1]
-                (self._view.lost_pod if kind == "DELETED" else self._view.saw_pod)(pod)
-                return
-            if since == made_after:
-                self._found(seen, PodSearch.NEVER_MADE)
-                return
-        self._found(seen, PodSearch.LOST)
-
-    def _found(self, seen: Observed, search: PodSearch) -> None:
-        self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), pod_search=search))
-
-    async def _end_pod(self, pod: Pod) -> None:
-        left = await self._kube.delete(PODS, pod.namespace, pod.name, uid=pod.uid)
-        if left is None:
-            self._view.lost_pod(pod)
-        else:
-            self._view.saw_pod(parse_pod(left))
 
     async def _write_status(self, seen: Observed, wanted: RunStatus, warning: str | None) -> None:
         run = seen.run
@@ -488,7 +366,7 @@ class Executor:
             # A terminal phase that was written meanwhile is not left again; anything else is worth a complaint.
             if not await self._look_at_run(run):
                 words = f"The Run's status cannot be written: {error.message}. It would say: {wanted.message}"
-                self._recorder.event(_regarding(run), "Warning", "StatusRefused", words)
+                self._recorder.event(regarding(run), "Warning", "StatusRefused", words)
                 raise
             return
         except NotFound:
@@ -497,7 +375,7 @@ class Executor:
         self._journal.wrote(seen, wanted)
         self._view.saw_run(Run.model_validate(body))
         for event in status.events(run.status, wanted, warning):
-            self._recorder.event(_regarding(run), event.type, event.reason, event.message, is_end=event.is_end)
+            self._recorder.event(regarding(run), event.type, event.reason, event.message, is_end=event.is_end)
 
     async def _look_at_run(self, run: Run) -> bool:
         """Somebody wrote first, perhaps the Run's end: decide anew on what there is now; False if it is the same."""
@@ -510,10 +388,6 @@ class Executor:
             return True
         self._view.saw_run(current)
         return current.metadata.resource_version != run.metadata.resource_version
-
-
-def _regarding(run: Run) -> Regarding:
-    return Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
 
 
 def _seconds(now: datetime, moment: datetime | None) -> float | None:

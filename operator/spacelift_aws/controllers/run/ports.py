@@ -10,6 +10,8 @@ from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.template_facts import TemplateFacts
+from spacelift_aws.kube.events import Regarding
+from spacelift_aws.kube.resources import RUNS
 from spacelift_aws.names import run_id
 from spacelift_aws.runtime.store import ObjectKey
 
@@ -78,3 +80,8 @@ def own_pod(view: RunView, run: Run) -> Pod | None:
     """The Run's pod. Somebody else's is never adopted; that it has the name shows when ours is created."""
     pod = view.pod_of(run)
     return pod if pod is not None and pod.owner_uid == run.metadata.uid else None
+
+
+def regarding(run: Run) -> Regarding:
+    """Whom an Event about a Run is about."""
+    return Regarding(RUNS, run.metadata.namespace, run.metadata.name, run.metadata.uid)
