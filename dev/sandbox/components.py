@@ -9,6 +9,7 @@ from sandbox.certificates import Authority, KeyPair
 _CONTROLLERS = (
     "clusterrole-aggregation-controller",
     "cronjob-controller",
+    "disruption-controller",
     "garbage-collector-controller",
     "job-controller",
     "namespace-controller",
@@ -20,18 +21,17 @@ _CONTROLLERS = (
     "ttl-after-finished-controller",
     "validatingadmissionpolicy-status-controller",
 )
-"""What pods, Jobs, namespaces, quotas, service accounts and owner references need; nothing that needs nodes."""
+"""What pods, Jobs, budgets, namespaces, quotas, accounts and owner references need; nothing that needs nodes."""
 
 FOR_NODES = (
     "deployment-controller",
-    "disruption-controller",
     "endpoints-controller",
     "endpointslice-controller",
     "node-lifecycle-controller",
     "replicaset-controller",
     "taint-eviction-controller",
 )
-"""What real nodes and workloads on them need as well: taints and their evictions, budgets, Deployments, endpoints."""
+"""What real nodes and workloads on them need as well: taints and their evictions, Deployments, endpoints."""
 
 SERVICE_HOSTS = ("10.0.0.1", "kubernetes.default", "kubernetes.default.svc")
 """What pods call the API server: the first address of the Services' range, and the Service's names."""

@@ -11,6 +11,7 @@ import yaml
 
 from sandbox.charts import OPERATOR, WORKER, ChartError, Document, documents, render
 from spacelift_aws.controllers.run.pod.helper import Helper
+from spacelift_aws.names import executor_labels, pool_executor
 from spacelift_aws.settings import Settings
 
 NEEDED = {OPERATOR: {}, WORKER: {"installation": "acme-prod"}}
@@ -216,6 +217,24 @@ def test_who_may_be_connected_to_can_be_told(chart: Path) -> None:
 def test_what_can_be_left_out(chart: Path, values: dict[str, Any], kind: str) -> None:
     assert kind in {document["kind"] for document in rendered(chart, {})}
     assert kind not in {document["kind"] for document in rendered(chart, values)}
+
+
+def test_a_budget_of_runs_is_in_each_of_the_namespaces_and_selects_their_pods() -> None:
+    executor = executor_labels(pool_executor("build"))
+    asked: dict[Path, tuple[dict[str, Any], str]] = {
+        OPERATOR: ({"runDisruptionBudget": {"namespaces": ["red", "blue"]}}, "aws.spacelift.io/run-id"),
+        WORKER: (
+            {"pool": "build", "runNamespaces": ["red", "blue"], "runDisruptionBudget": {"create": True}},
+            "aws.spacelift.io/worker-pool",
+        ),
+    }
+    for chart, (values, key) in asked.items():
+        found = [body for body in rendered(chart, values) if body["metadata"]["name"].startswith("spacelift-aws-runs")]
+        assert [body["metadata"]["namespace"] for body in found] == ["red", "blue"]
+        for body in found:
+            (selects,) = body["spec"]["selector"]["matchExpressions"]
+            assert selects["key"] == key
+            assert selects.get("values", ["build"]) == [executor["aws.spacelift.io/worker-pool"]]
 
 
 @pytest.mark.parametrize("value", ["admissionPolicies", "workerRole"])

@@ -51,9 +51,10 @@ EVERY_VALUE: dict[Path, dict[str, Any]] = {
         **POD_VALUES,
         "principal": "arn:aws:iam::111111111111:role/x",
         "suggestedPolicies": ["arn:aws:iam::aws:policy/ReadOnlyAccess"],
+        "runDisruptionBudget": {"namespaces": ["payments", "research"]},
         "admissionPolicies": {"otherControllers": ["system:serviceaccount:other:spacelift-aws-controller"]},
     },
-    WORKER: {**POD_VALUES, "pool": "build", "runNamespaces": ["research"]},
+    WORKER: {**POD_VALUES, "pool": "build", "runNamespaces": ["research"], "runDisruptionBudget": {"create": True}},
 }
 
 
