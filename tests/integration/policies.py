@@ -61,7 +61,7 @@ def forget_jobs(stage: Stage) -> None:
     """Take back what the chart brings with `JOBS`."""
     kinds = ("validatingadmissionpolicy", "mutatingadmissionpolicy")
     for kind in (*kinds, *(f"{kind}binding" for kind in kinds)):
-        names = ("spacelift-aws-jobs", "spacelift-aws-executor-runs")
+        names = ("spacelift-aws-jobs", "spacelift-aws-job-status")
         # Older API servers do not know them all.
         stage.cluster.kubectl("delete", kind, *names, "--ignore-not-found", check=False)
     for kind in ("clusterrole", "clusterrolebinding"):

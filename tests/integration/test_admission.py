@@ -195,7 +195,7 @@ def test_no_policy_has_a_fault_that_the_api_server_can_find(stage: Stage) -> Non
         f"spacelift-aws-{name}": {}
         for name in (
             *("use", "integrations", "executor-secrets", "run-secrets", "run-pods", "run-deletion", "worker-only"),
-            "requester",
+            *("requester", "executor-runs"),
         )
     }
 

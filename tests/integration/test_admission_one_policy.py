@@ -47,11 +47,13 @@ NO_USE: Expected = ("use", "on it is missing")
 NO_DECISION: Expected = ("integrations", "may not decide what AwsIntegration")
 CHANGES_NONE: Expected = ("executor-secrets", "creates and deletes single Secrets and changes none")
 ONLY_EXECUTORS: Expected = ("run-secrets", "which only the operator and its workers make")
-FORGES: Expected = ("use", "leave them out, or write your own name")
+FORGES: Expected = ("use", "who created and who stopped it; leave them out")
 RENAMES: Expected = ("requester", "only the API server writes it; leave it as it is")
 JOBS_ONLY: Expected = ("executor-runs", "creates Runs of Jobs only")
+MARKS_ONLY: Expected = ("executor-runs", "changes nothing else of them")
 NO_JOB: Expected = ("jobs", "may not create Jobs")
 FIXED: Expected = ("jobs", "are immutable")
+EXECUTORS_WORD: Expected = ("job-status", "only its executor writes its status")
 ORPHANS: Expected = ("run-deletion", "is not deleted with --cascade=orphan")
 
 
@@ -266,14 +268,16 @@ def run(namespace: str | None = None, type_: str = "Task", **metadata: Any) -> O
     return {"apiVersion": API_VERSION, "kind": "Run", "metadata": metadata, "spec": spec}
 
 
+JOB_OWNER = {"apiVersion": "batch/v1", "kind": "Job", "uid": "x", "controller": True}
+
+
 def runs_created(caller: Caller) -> Iterator[Case]:
     expected = None if caller.kind == "administrator" else NO_USE
     if caller.executes:
         expected = WORKERS_ONLY if caller.kept_out else JOBS_ONLY
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "uid": "x", "controller": True}
         for name, told in (("job-1", expected), (None, WORKERS_ONLY if caller.kept_out else None)):
             body = run()
-            body["metadata"]["ownerReferences"] = [{**owner, "name": name or body["metadata"]["name"]}]
+            body["metadata"]["ownerReferences"] = [{**JOB_OWNER, "name": name or body["metadata"]["name"]}]
             yield creation(caller, f"a Run of Job {name or 'of its name'}", told, body)
     for namespace, type_ in itertools.product((None, "elsewhere"), ("Task", "Proposed")):
         yield creation(caller, f"a Run, {type_}, integration {namespace}", expected, run(namespace, type_))
@@ -289,10 +293,26 @@ def runs_treated(caller: Caller) -> Iterator[Case]:
         yield treatment(caller, f"a Run: delete it {how}", expected, run(), "DELETE", options)
     held = run(finalizers=["orphan"])
     yield treatment(caller, "a Run with the finalizer orphan: delete it", ORPHANS, held, "DELETE", {})
-    yield treatment(caller, "a Run: stop it", None, run(), "PATCH", {"spec": {"stop": True}})
+    changes: dict[str, Object] = {
+        # That executors stop the Runs of Jobs shows a Job that is suspended; here the garbage collector would take one.
+        "stop it": {"spec": {"stop": True}},
+        "its time to live": {"spec": {"ttlSecondsAfterFinished": 1}},
+        "a label": {"metadata": {"labels": {"a": "b"}}},
+        "an annotation": {"metadata": {"annotations": {"a": "b"}}},
+        "its annotation away": {"metadata": {"annotations": {"there": None}}},
+        "its finalizers": {"metadata": {"finalizers": ["example.org/held"]}},
+        "its owners": {"metadata": {"ownerReferences": [{**JOB_OWNER, "name": "x"}]}},
+    }
+    for what, change in changes.items():
+        there = run(annotations={"there": "x"})
+        yield treatment(caller, f"a Run: {what}", MARKS_ONLY if caller.executes else None, there, "PATCH", change)
+    mark = {"annotations": {"aws.spacelift.io/ended": "x"}, "labels": {"velero.io/exclude-from-backup": "true"}}
+    yield treatment(caller, "a Run: its mark", None, run(), "PATCH", {"metadata": mark})
     for word in ("requested", "stopped"):
         change = {"metadata": {"annotations": {f"aws.spacelift.io/{word}-by": "somebody"}}}
         yield treatment(caller, f"a Run: {word}-by", RENAMES, run(), "PATCH", change)
+        both = {"metadata": {"labels": {"a": "b"}, **change["metadata"]}}
+        yield treatment(caller, f"a Run: {word}-by and a label", RENAMES, run(), "PATCH", both)
     ended = {"status": {"phase": "Failed"}}
     yield treatment(caller, "a Run: write its status", None, run(), "PATCH", ended, "/status")
 
@@ -336,10 +356,27 @@ def jobs_created(caller: Caller) -> Iterator[Case]:
     yield creation(caller, "a Job of another controller", None, job("example.com/x", integration="prod"))
 
 
+START = "2026-01-02T03:04:05Z"
+JOB_STATUSES: dict[str, Object] = {
+    "active": {"active": 1},
+    "terminating": {"terminating": 1},
+    "its start": {"startTime": START},
+    "failed pods": {"failed": 7},
+    "a condition": {"conditions": [{"type": "FailureTarget", "status": "True"}]},
+}
+
+
 def jobs_changed(caller: Caller) -> Iterator[Case]:
     for key in ("integration", "type", "requested-by"):
         change = {"metadata": {"annotations": {f"aws.spacelift.io/{key}": "other"}}}
         yield treatment(caller, f"a Job: {key}", FIXED, job(integration="prod"), "PATCH", change)
+    writer = None if caller.executes else EXECUTORS_WORD
+    for what, status in JOB_STATUSES.items():
+        there = job(integration="prod")
+        yield treatment(caller, f"a Job: {what}", writer, there, "PATCH", {"status": status}, "/status")
+        yield treatment(caller, f"another's Job: {what}", None, job("x.org/x"), "PATCH", {"status": status}, "/status")
+    # As Kueue does, of a suspended Job.
+    yield treatment(caller, "a Job: no start", None, job(), "PATCH", {"status": {"startTime": None}}, "/status")
     elsewhere = job("example.com/x")
     note = {"metadata": {"annotations": {"aws.spacelift.io/integration": "prod"}}}
     yield treatment(caller, "another's Job: integration", None, elsewhere, "PATCH", note)

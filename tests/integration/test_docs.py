@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -51,13 +52,16 @@ def test_what_is_shown_can_be_applied(stage: Stage, namespace: str, example: str
     [
         (charts.OPERATOR, "spacelift-aws-controller"),
         (charts.OPERATOR, "spacelift-aws-controller-lease"),
+        (charts.OPERATOR, "spacelift-aws-controller-jobs"),
         (charts.OPERATOR, "spacelift-aws-worker"),
         (charts.WORKER, "spacelift-aws-worker-build-lease"),
     ],
 )
 def test_the_tables_of_permissions_are_the_charts(chart: Path, role: str) -> None:
     """Every verb of each role, and no other, is in the page's table for it."""
-    values = {"installation": "acme-prod", "pool": "build"} if chart == charts.WORKER else {}
+    values: dict[str, Any] = {"installation": "acme-prod", "pool": "build"} if chart == charts.WORKER else {}
+    if role.endswith("-jobs"):
+        values["jobs"] = {"enabled": True}
     granted: dict[str, set[str]] = {}
     for document in charts.documents(charts.render(chart, "research", values)):
         for rule in document["rules"] if document["metadata"]["name"] == role and "rules" in document else ():

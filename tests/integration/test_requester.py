@@ -139,7 +139,7 @@ def test_without_the_stamp_nobody_writes_anothers_name_either(
     jane.create(body(namespace, "bare"))
     assert annotations(stage, namespace, "bare") == {}
     for key in (REQUESTED, STOPPED):
-        with pytest.raises(RefusedError, match="leave them out, or write your own name, jane"):
+        with pytest.raises(RefusedError, match="who created and who stopped it; leave them out"):
             jane.create(body(namespace, "forged", {key: "somebody-else"}))
     jane.create(body(namespace, "own", {REQUESTED: "jane@example.com"}))
     with pytest.raises(RefusedError, match="says who stopped it"):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Phase, Run
-from spacelift_aws.controllers.job.view import Job, integration_of
+from spacelift_aws.controllers.job.view import Job, integration_of, owns
 from spacelift_aws.controllers.run.ended import EndedRun
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.ports import OrphanKey
@@ -160,17 +160,21 @@ class EventRouter:
         self._wake_job(key)
 
     def job(self, key: ObjectKey) -> Job | None:
-        """A Job of ours as last seen, while it has not ended."""
+        """A Job of ours as last seen, while it or its Run goes on."""
         return self._stores.jobs.get(key)
 
     def saw_job(self, job: Job) -> None:
         """A Job is there. Those of others are nothing to us, and neither are ours once they have ended."""
         if not job.ours:
             return
-        if job.finished:
+        if job.finished and not self._goes_on(job):
             self.lost_job(job)
         elif self._stores.jobs.put((job.namespace, job.name), job.uid, version_of(job.resource_version), job):
             self._enqueue(JobKey(job.namespace, job.name))
+
+    def _goes_on(self, job: Job) -> bool:
+        run = self._stores.run((job.namespace, job.name))
+        return run is not None and owns(job, run) and not run.status.phase.terminal
 
     def lost_job(self, job: Job) -> None:
         """A Job is not there any more, or has ended: its Run need not be kept whole for it."""

@@ -69,6 +69,8 @@ class JobController:
                 return None
             decision = decide(seen)
             if not decision.actions:
+                if seen.job.finished and (seen.run is None or seen.run.status.phase.terminal):
+                    self._view.lost_job(seen.job)
                 again = decision.again_at
                 return max(0.0, (again - seen.now).total_seconds()) if again is not None else None
             for action in decision.actions:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from spacelift_aws.api.reasons import SucceededReason
 from spacelift_aws.api.run import Phase, Run
 from spacelift_aws.controllers.job import status
 from spacelift_aws.controllers.job.rules import refusal
 from spacelift_aws.controllers.job.view import MANAGED_BY, Job, owns
+from spacelift_aws.names import ANNOTATION_ENDED, ANNOTATION_REQUESTED_BY
 
 REFUSED = "JobRefused"
 """Reason of a Job that cannot be executed as it is written."""
@@ -99,7 +101,7 @@ def decide(seen: ObservedJob) -> JobDecision:
     """The next actions for a Job."""
     job, run = seen.job, seen.run
     if job.finished or job.deleted:
-        return JobDecision()
+        return _over(seen)
     if run is not None and not owns(job, run):
         return _name_taken(seen)
     if run is None:
@@ -113,6 +115,14 @@ def decide(seen: ObservedJob) -> JobDecision:
     return _under_way(seen, run)
 
 
+def _over(seen: ObservedJob) -> JobDecision:
+    """No pod goes on for a Job that has ended: its creation arrived late, or somebody else wrote the Job's end."""
+    run = seen.run
+    if run is None or seen.job.deleted or not owns(seen.job, run) or run.status.phase.terminal or run.spec.stop:
+        return JobDecision()
+    return JobDecision((StopRun(),))
+
+
 def _without_run(seen: ObservedJob) -> JobDecision:
     """No Run: was there one, and may there be one now?"""
     job = seen.job
@@ -121,7 +131,9 @@ def _without_run(seen: ObservedJob) -> JobDecision:
         return fail(seen, REFUSED, refused)
     if job.suspended:
         return _write(seen, status.suspended(job, seen.now))
-    if not job.active:
+    if not job.begun:
+        if ANNOTATION_ENDED in job.annotations:
+            return fail(seen, SucceededReason.RESTORED, _restored())
         if seen.checked_since is not None and job.created < seen.checked_since:
             return fail(seen, UNCHECKED, _unchecked())
         return JobDecision((CreateRun(),))
@@ -134,6 +146,13 @@ def _unchecked() -> str:
     return (
         f"The Job was created while Jobs of {MANAGED_BY} were not executed here, so nobody checked what "
         "its creator may use. Delete it and create it again."
+    )
+
+
+def _restored() -> str:
+    return (
+        f"This Job was brought back or copied: by its annotation {ANNOTATION_ENDED} it was created before. To execute "
+        f"it again, create one without {ANNOTATION_ENDED} and {ANNOTATION_REQUESTED_BY}."
     )
 
 

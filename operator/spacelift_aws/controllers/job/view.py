@@ -51,9 +51,12 @@ class Job:
         return any(self.holds(type_) for type_ in ("Complete", "Failed"))
 
     @property
-    def active(self) -> bool:
-        """Whether its status says that it has a Run. Written before the Run can have had any effect on it."""
-        return bool(self.status.get("active"))
+    def begun(self) -> bool:
+        """Whether it has, or had, a Run that counts: not one that a suspension ended.
+
+        By its start time, which the API server lets nobody change or take away unless the Job is suspended.
+        """
+        return self.started is not None and not self.suspending
 
     @property
     def suspending(self) -> bool:

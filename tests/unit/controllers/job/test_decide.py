@@ -14,7 +14,7 @@ from spacelift_aws.controllers.job.decide import (
     WriteJobStatus,
     decide,
 )
-from spacelift_aws.controllers.job.view import parse_job
+from spacelift_aws.controllers.job.view import INTEGRATION, parse_job
 
 BEGUN = {"startTime": "2026-01-02T03:04:06Z", "active": 1}
 
@@ -87,11 +87,12 @@ def test_a_run_without_success_fails_its_job_with_the_runs_reason(
     assert write.event == ("Warning", reason, "Run drift: why")
 
 
-def test_a_job_that_has_ended_is_left_alone(kit: Any) -> None:
+def test_a_job_that_has_ended_is_left_alone_and_nothing_goes_on_for_it(kit: Any) -> None:
     for type_ in ("Complete", "Failed"):
         ended = kit.job(status={"conditions": [kit.condition(type_, "True", "x")]})
-        assert decide(kit.seen(ended)).actions == ()
-        assert decide(kit.seen(ended, kit.run("Running"))).actions == ()
+        for run in (None, kit.run("Finished"), kit.run("Running", stop=True), kit.run("Running", owner="another")):
+            assert decide(kit.seen(ended, run)).actions == ()
+        assert decide(kit.seen(ended, kit.run("Running"))).actions == (StopRun(),)
 
 
 def test_the_deadline_stops_the_run_and_names_itself(kit: Any) -> None:
@@ -110,6 +111,9 @@ def test_a_run_that_vanished_is_looked_for_and_never_made_again(kit: Any) -> Non
     assert decide(kit.seen(job)).actions == (LookForRun(),)
     patch = written(decide(kit.seen(job, run_missing=True)))
     assert conditions(patch)["Failed"] == ("True", "RunDeleted")
+    # Only the start time counts, which nobody can take from a Job that is not suspended.
+    assert decide(kit.seen(kit.job(status={"startTime": kit.time(1)}))).actions == (LookForRun(),)
+    assert decide(kit.seen(kit.job(status={"active": 1}))).actions == (CreateRun(),)
 
 
 def test_a_job_begun_suspended_has_no_run_until_it_is_resumed(kit: Any) -> None:
@@ -157,6 +161,12 @@ def test_a_job_from_before_creators_were_checked_is_not_executed(kit: Any) -> No
     assert patch["startTime"] == kit.time(2)
     assert decide(kit.seen(checked_since=kit.at(0))).actions == (CreateRun(),)
     assert decide(kit.seen(kit.job(status=BEGUN), kit.run(), checked_since=kit.at(1))).actions == ()
+
+
+def test_a_job_that_was_brought_back_is_not_executed(kit: Any) -> None:
+    marked = {INTEGRATION: "prod", "aws.spacelift.io/ended": "before"}
+    patch = written(decide(kit.seen(kit.job(annotations=marked))))
+    assert conditions(patch)["Failed"] == ("True", "Restored")
 
 
 def test_a_job_that_is_being_deleted_gets_nothing(kit: Any) -> None:
