@@ -13,6 +13,7 @@ from spacelift_aws.controllers.job.build import build_run
 from spacelift_aws.controllers.job.decide import ObservedJob, decide
 from spacelift_aws.controllers.job.rules import refusal
 from spacelift_aws.controllers.job.view import Job, integration_of, owns, parse_job
+from spacelift_aws.controllers.run.ended import EndedRun
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound
 from spacelift_aws.kube.events import Recorder, Regarding
@@ -39,6 +40,7 @@ class JobView(Protocol):
 
     def job(self, key: ObjectKey) -> Job | None: ...
     def run(self, key: ObjectKey) -> Run | None: ...
+    def ended(self, key: ObjectKey) -> EndedRun | None: ...
     def integration(self, key: ObjectKey) -> AwsIntegration | None: ...
     def saw_job(self, job: Job) -> None: ...
     def lost_job(self, job: Job) -> None: ...
@@ -84,9 +86,16 @@ class JobController:
         job = self._view.job(key)
         if job is None or not self._is_ours(job):
             return None
-        run = self._view.run(key)
+        run = await self._run_of(job)
         checked_since = await self._checked_since() if run is None and not job.finished else None
         return ObservedJob(job, run, self._clock(), checked_since, run_missing)
+
+    async def _run_of(self, job: Job) -> Run | None:
+        """The Run of a Job's name. One that had ended when it was first seen is not kept whole, and is read."""
+        key = (job.namespace, job.name)
+        if self._view.run(key) is None and not job.finished and self._view.ended(key) is not None:
+            await self._look_for_run(job)
+        return self._view.run(key)
 
     def _is_ours(self, job: Job) -> bool:
         """Whether the Job's Run is this process's to execute, by the integration that it names."""
