@@ -59,15 +59,22 @@ class Hold:
     """The call waits until the fault is taken away, and is then carried out."""
 
 
+@dataclass(frozen=True)
+class Withhold:
+    """The call is carried out at once; its answer waits until the fault is taken away."""
+
+
 @dataclass(eq=False)
 class Fault:
     """Happens to the calls of a method whose path ends like this, the first `times` of them or all."""
 
     method: str
     path_end: str
-    what: Refuse | Lose | Deafen | Hold
+    what: Refuse | Lose | Deafen | Hold | Withhold
     times: int | None = None
     used: int = 0
+    carried_out: int = 0
+    """How many calls whose answer is withheld the API server has answered."""
 
     def takes(self, method: str, path: str) -> bool:
         """Whether this happens to a call."""
@@ -218,9 +225,13 @@ class ApiProxy:
                 await self._forward(http, body)
                 return _refusal(Refuse(status))
             case Hold():
-                if (lifted := self._lifted.get(fault)) is not None:
-                    await lifted.wait()
+                await self._lift(fault)
                 return await self._forward(http, body)
+            case Withhold():
+                answer = await self._forward(http, body)
+                fault.carried_out += 1
+                await self._lift(fault)
+                return answer
             case Lose(after):
                 self._carry_out_later(http, body, after)
                 return _cut(http)
@@ -266,6 +277,11 @@ class ApiProxy:
             order.reached()
         await order.released()
         return _cut(http)
+
+    async def _lift(self, fault: Fault) -> None:
+        """Until the fault is taken away, which it may be already."""
+        if (lifted := self._lifted.get(fault)) is not None:
+            await lifted.wait()
 
     def _carry_out_later(self, http: web.BaseRequest, body: bytes, after: float) -> None:
         async def later() -> None:

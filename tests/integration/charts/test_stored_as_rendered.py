@@ -21,6 +21,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "replicas": 2,
         "jobs": {"enabled": True},
         "watchNamespaces": ["apps", "other"],
+        "runDisruptionBudget": {"namespaces": ["apps"]},
         "installation": "acme",
     },
 }

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,95 +12,21 @@ from sandbox.process import wait_until
 from sandbox.stage import Stage
 from sandbox.worker import Worker, tenant
 
-from .conftest import SETTINGS, hands
-from .policies import JOBS, PoliciesOnOthers, forget_jobs
+from ..conftest import SETTINGS, hands
+from ..policies import PoliciesOnOthers
+from .kit import FOREVER, INTEGRATION, Jobs, account, ended, executed, failed, is_suspended, job_of, runs
 
-INTEGRATION = "aws.spacelift.io/integration"
-FOREVER = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
-
-
-def job_of(
-    stage: Stage, namespace: str, name: str, script: str = "true", *, words: dict[str, str] | None = None, **spec: Any
-) -> Object:
-    """A Job of one container that asks to be executed as a Run; `words` are its annotations without the prefix."""
-    annotations = {f"aws.spacelift.io/{key}": value for key, value in (words or {"integration": "prod"}).items()}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"namespace": namespace, "name": name, "annotations": annotations},
-        "spec": {
-            "managedBy": "aws.spacelift.io/run",
-            "backoffLimit": 0,
-            "template": {"spec": {"restartPolicy": "Never", "containers": [stage.container(script)]}},
-            **spec,
-        },
-    }
-
-
-def account(stage: Stage, namespace: str, name: str, verb: str) -> None:
-    """A new service account with a verb on all AwsIntegrations of its namespace."""
-    kubectl, where = stage.cluster.kubectl, f"--namespace={namespace}"
-    rule = {"apiGroups": ["aws.spacelift.io"], "resources": ["awsintegrations"], "verbs": [verb]}
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}, "rules": [rule]}
-    kubectl("create", where, "--filename=-", input=json.dumps(role))
-    kubectl("create", "serviceaccount", name, where)
-    kubectl("create", "rolebinding", name, where, f"--role={name}", f"--serviceaccount={namespace}:{name}")
-
-
-def ended(job: Object | None) -> bool:
-    return any(condition(job, type_).get("status") == "True" for type_ in ("Complete", "Failed"))
-
-
-def failed(reason: str, message: str = "") -> Callable[[Object | None], bool]:
-    def has_failed(job: Object | None) -> bool:
-        why = condition(job, "Failed")
-        return why.get("reason") == reason and message in why.get("message", "")
-
-    return has_failed
-
-
-class Jobs:
-    """A namespace with a trusted integration, and Jobs in it."""
-
-    def __init__(self, stage: Stage, **integration: Any) -> None:
-        self.stage = stage
-        self.namespace = stage.namespace()
-        stage.integration(self.namespace, **integration)
-
-    def create(self, name: str, script: str = "true", **more: Any) -> str:
-        self.stage.objects.create(job_of(self.stage, self.namespace, name, script, **more))
-        return name
-
-    def wait(self, name: str, until: Callable[[Object | None], object] = ended, timeout: float = 30) -> Object:
-        return self.stage.objects.wait("Job", self.namespace, name, until, timeout=timeout, what=name)
-
-    def run(self, name: str, until: Callable[[Object | None], object] = bool) -> Object:
-        return self.stage.objects.wait("Run", self.namespace, name, until, what=f"Run {name}")
-
-    def running(self, name: str) -> Object:
-        return self.run(name, lambda run: (run or {}).get("status", {}).get("phase") == "Running")
-
-    def gone(self, kind: str, name: str) -> None:
-        self.stage.objects.wait(kind, self.namespace, name, lambda body: body is None, what=f"{kind} {name} is gone")
-
-    def patch(self, name: str, body: Object) -> None:
-        self.stage.objects.patch("Job", self.namespace, name, body)
-
-    def pods_made(self, name: str) -> int:
-        """How many pods a Job ever had, by the API server's audit log."""
-        runs = {event.raw["objectRef"].get("name") for event in self._creations("runs")} & {name}
-        assert runs == {name}
-        return len(list(self._creations("pods")))
-
-    def _creations(self, resource: str) -> Iterator[Any]:
-        for event in self.stage.cluster.audit_events():
-            made = (event.verb, event.resource, event.subresource, event.namespace, event.code)
-            if made == ("create", resource, "", self.namespace, 201):
-                yield event
-
-    def events(self, name: str) -> set[str]:
-        found = self.stage.objects.list("Event", self.namespace)
-        return {str(event["reason"]) for event in found if event["involvedObject"]["name"] == name}
+CONTROLLER = "system:serviceaccount:spacelift-aws:spacelift-aws-controller"
+START = "2026-01-02T03:04:05Z"
+FAILED: Object = {
+    "active": 0,
+    "ready": 0,
+    "conditions": [
+        {"type": type_, "status": "True", "reason": "Forged", "lastTransitionTime": START}
+        for type_ in ("FailureTarget", "Failed")
+    ],
+}
+"""A status that nobody but a forger writes."""
 
 
 @pytest.fixture(scope="module")
@@ -117,17 +43,12 @@ def older(_stage: Stage) -> tuple[str, str]:
 @pytest.fixture(scope="module", autouse=True)
 def _on(_stage: Stage, older: tuple[str, str], on_others: PoliciesOnOthers) -> Iterator[None]:
     """The feature, switched on for this module's tests."""
-    controller = _stage.controller
-    controller.install(JOBS)
-    controller.environment["SPACELIFT_AWS_JOBS"] = "true"
-    controller.stop()
-    controller.start()
-    yield
-    controller.stop()
-    del controller.environment["SPACELIFT_AWS_JOBS"]
-    forget_jobs(_stage)
-    on_others.install_without()
-    controller.start()
+    with executed(_stage, on_others):
+        _stage.controller.stop()
+        _stage.controller.start()
+        yield
+        _stage.controller.stop()
+    _stage.controller.start()
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +75,7 @@ def test_a_job_runs_with_credentials_and_completes(jobs: Jobs) -> None:
     requester = "aws.spacelift.io/requested-by"
     assert run["metadata"]["annotations"][requester] == job["metadata"]["annotations"][requester]
     assert jobs.stage.objects.list("Secret", jobs.namespace) == []
-    assert jobs.pods_made("whoami") == 1
+    assert (jobs.made("runs"), jobs.made("pods")) == (1, 1)
     assert "1/1" in kubectl("get", where, "jobs").stdout
     wait_until(lambda: jobs.events("whoami") >= {"RunCreated", "CompletionsReached"}, timeout=10, what="its Events")
 
@@ -175,6 +96,15 @@ def test_a_job_fails_with_the_reason_of_its_run(jobs: Jobs) -> None:
         "wait", f"--namespace={jobs.namespace}", "--for=condition=Failed", "job/broken", "--timeout=5s"
     )
     wait_until(lambda: "ContainerFailed" in jobs.events("broken"), timeout=10, what="its Event")
+
+
+def test_exit_codes_that_mean_success_complete_a_job(jobs: Jobs) -> None:
+    jobs.create("drifted", "exit 2", words={"integration": "prod", "success-exit-codes": "0,2"})
+    job = jobs.wait("drifted")
+    assert (condition(job, "Complete").get("status"), job["status"]["succeeded"]) == ("True", 1)
+    assert jobs.run("drifted")["status"]["exitCode"] == 2
+    jobs.create("odd", "exit 3", words={"integration": "prod", "success-exit-codes": "0,2"})
+    jobs.wait("odd", failed("ContainerFailed", "3"))
 
 
 def test_a_job_says_what_its_run_waits_for_and_goes_on(jobs: Jobs) -> None:
@@ -200,7 +130,7 @@ def test_the_jobs_deadline_counts_from_its_start(jobs: Jobs) -> None:
 
 def test_a_job_begun_suspended_waits_until_it_is_resumed(jobs: Jobs) -> None:
     jobs.create("queued", suspend=True)
-    jobs.wait("queued", lambda job: condition(job, "Suspended").get("status") == "True")
+    jobs.wait("queued", is_suspended)
     assert jobs.stage.objects.get("Run", jobs.namespace, "queued") is None
     jobs.patch("queued", {"spec": {"suspend": False}})
     job = jobs.wait("queued")
@@ -212,13 +142,44 @@ def test_a_running_job_is_suspended_and_runs_again_under_another_id(jobs: Jobs) 
     jobs.create("paused", FOREVER)
     first = jobs.running("paused")["status"]["runId"]
     jobs.patch("paused", {"spec": {"suspend": True}})
-    job = jobs.wait("paused", lambda job: condition(job, "Suspended").get("status") == "True")
+    job = jobs.wait("paused", is_suspended)
     assert (job["status"].get("active", 0), job["status"].get("startTime")) == (0, None)
     jobs.gone("Run", "paused")
     assert not [s for s in jobs.stage.objects.list("Secret", jobs.namespace) if first.lower() in s["metadata"]["name"]]
     jobs.patch("paused", {"spec": {"suspend": False}})
     assert jobs.running("paused")["status"]["runId"] != first
     jobs.stage.objects.delete("Job", jobs.namespace, "paused", propagationPolicy="Background")
+
+
+def test_the_course_that_kueue_takes(jobs: Jobs) -> None:
+    """Admitted to one kind of node, preempted, admitted to another, as Kueue's `job_controller.go` does it."""
+
+    def admit(pool: str) -> Object:
+        template = {"metadata": {"labels": {"kueue.x-k8s.io/podset": "main"}}, "spec": {"nodeSelector": {"pool": pool}}}
+        jobs.patch("kueue", {"spec": {"suspend": False, "template": template}})
+        run = jobs.running("kueue")
+        pod = jobs.stage.objects.get("Pod", jobs.namespace, run["status"]["podName"])
+        assert pod is not None
+        assert pod["spec"]["nodeSelector"] == {"pool": pool}
+        assert pod["metadata"]["labels"]["kueue.x-k8s.io/podset"] == "main"
+        return run
+
+    jobs.create("kueue", FOREVER, suspend=True)
+    jobs.wait("kueue", is_suspended)
+    first = admit("spot")
+    jobs.wait("kueue", lambda job: (job or {})["status"].get("ready") == 1)
+    jobs.patch("kueue", {"spec": {"suspend": True}})
+    jobs.stage.objects.patch("Job", jobs.namespace, "kueue", {"status": {"startTime": None}}, subresource="status")
+    # What is active keeps its template, to Kubernetes and to Kueue.
+    jobs.wait("kueue", lambda job: not (job or {})["status"].get("active"))
+    away = {"metadata": {"labels": {"kueue.x-k8s.io/podset": None}}, "spec": {"nodeSelector": None}}
+    jobs.patch("kueue", {"spec": {"template": away}})
+    # Admitted again while the first pod may still be ending.
+    jobs.patch("kueue", {"spec": {"suspend": False, "template": {"spec": {"nodeSelector": {"pool": "reserved"}}}}})
+    second = jobs.run("kueue", lambda run: runs(run) and (run or {})["metadata"]["uid"] != first["metadata"]["uid"])
+    assert second["spec"]["template"]["spec"]["nodeSelector"] == {"pool": "reserved"}
+    assert second["status"]["runId"] != first["status"]["runId"]
+    jobs.stage.objects.delete("Job", jobs.namespace, "kueue", propagationPolicy="Background")
 
 
 @pytest.mark.parametrize("propagation", ["Background", "Foreground", "Orphan"])
@@ -271,9 +232,11 @@ def test_a_job_that_is_not_one_run_fails_with_what_to_write(
 
 def test_jobs_of_others_get_no_run(jobs: Jobs) -> None:
     for name, managed_by in (("plain", None), ("elsewhere", "example.com/controller")):
-        body = job_of(jobs.stage, jobs.namespace, name, suspend=True)
+        body = job_of(jobs.stage, jobs.namespace, name)
         body["spec"]["managedBy"] = managed_by
         jobs.stage.objects.create(body)
+    # Kubernetes' own controller, which is beside ours in all of these tests, executes its own.
+    assert condition(jobs.wait("plain"), "Complete").get("status") == "True"
     # A Job of ours that is created later has been executed: theirs were seen before it.
     jobs.create("after")
     jobs.wait("after")
@@ -296,10 +259,12 @@ def test_a_job_from_before_is_not_executed(jobs: Jobs, older: tuple[str, str]) -
     namespace, name = older
     job = jobs.stage.objects.wait("Job", namespace, name, failed("CreatorNotChecked"), what="the older Job")
     assert "create it again" in condition(job, "Failed")["message"]
+    told = [event["reason"] for event in jobs.stage.objects.list("Event", namespace)]
+    assert "CreatorNotChecked" in told
     assert jobs.stage.objects.get("Run", namespace, name) is None
 
 
-# --- Crashes and forgeries.
+# --- Forgeries, and what comes back.
 
 
 def test_a_run_that_somebody_deletes_fails_the_job_and_is_not_made_again(jobs: Jobs) -> None:
@@ -310,26 +275,31 @@ def test_a_run_that_somebody_deletes_fails_the_job_and_is_not_made_again(jobs: J
     jobs.gone("Run", "robbed")
 
 
-def test_a_forged_status_executes_nothing_twice(jobs: Jobs) -> None:
-    jobs.create("forged", suspend=True)
-    jobs.wait("forged", lambda job: condition(job, "Suspended").get("status") == "True")
-    jobs.stage.objects.patch("Job", jobs.namespace, "forged", {"status": {"active": 1}}, subresource="status")
-    jobs.patch("forged", {"spec": {"suspend": False}})
-    job = jobs.wait("forged")
-    assert condition(job, "Complete").get("status") == "True" or failed("RunDeleted")(job)
-    assert jobs.stage.objects.list("Secret", jobs.namespace) == []
+def test_only_its_executor_writes_the_status_of_a_job(jobs: Jobs) -> None:
+    jobs.create("queue", suspend=True)
+    jobs.wait("queue", is_suspended)
+    for forged in ({**FAILED, "startTime": START}, {"active": 1}, {"startTime": START}):
+        with pytest.raises(RefusedError, match="only its executor writes its status"):
+            jobs.stage.objects.patch("Job", jobs.namespace, "queue", {"status": forged}, subresource="status")
 
 
-def test_a_controller_that_dies_carries_on(jobs: Jobs) -> None:
-    names = [jobs.create(f"survivor-{number}", "sleep 1") for number in range(2)]
-    controller = jobs.stage.controller
-    for name in names:
-        controller.kill()
-        controller.start()
-        jobs.wait(name, lambda job: (job or {}).get("status", {}).get("active") or ended(job))
-    for name in names:
-        job = jobs.wait(name)
-        assert (condition(job, "Complete").get("status"), job["status"]["succeeded"]) == ("True", 1)
+def test_who_has_an_executors_token_ends_a_job_and_does_not_repeat_it(jobs: Jobs) -> None:
+    thief = Objects(jobs.stage.cluster.kubeconfig, CONTROLLER)
+    jobs.create("forged", FOREVER)
+    uid = jobs.running("forged")["metadata"]["uid"]
+    thief.patch("Job", jobs.namespace, "forged", {"status": {"active": 0, "ready": 0}}, subresource="status")
+    jobs.wait("forged", lambda job: (job or {})["status"].get("active") == 1)
+    thief.patch("Job", jobs.namespace, "forged", {"status": FAILED}, subresource="status")
+    run = jobs.run("forged", lambda run: (run or {})["status"]["phase"] == "Stopped")
+    assert run["metadata"]["uid"] == uid
+    assert condition(jobs.wait("forged"), "Failed")["reason"] == "Forged"
+
+
+def test_a_job_that_is_brought_back_is_not_executed(jobs: Jobs) -> None:
+    # The stamp is that of another life, as in a backup.
+    jobs.create("restored", words={"integration": "prod", "requested-by": "jane@example.com"})
+    jobs.wait("restored", failed("Restored", "was brought back or copied"))
+    assert jobs.stage.objects.get("Run", jobs.namespace, "restored") is None
 
 
 # --- Who may.
@@ -384,7 +354,7 @@ def test_for_a_job_of_the_clusters_own_controllers_the_pods_account_is_asked(job
 
 
 def test_executors_create_runs_of_jobs_only(jobs: Jobs) -> None:
-    controller = Objects(jobs.stage.cluster.kubeconfig, "system:serviceaccount:spacelift-aws:spacelift-aws-controller")
+    controller = Objects(jobs.stage.cluster.kubeconfig, CONTROLLER)
     run: Object = {
         "apiVersion": "aws.spacelift.io/v1beta1",
         "kind": "Run",
@@ -452,7 +422,8 @@ def test_a_worker_pool_executes_the_jobs_of_its_integrations(stage: Stage) -> No
     worker.install()
     worker.start()
     try:
-        stage.objects.create(job_of(stage, namespace, "mine"))
+        words = {"integration": "prod", "success-exit-codes": "0,2"}
+        stage.objects.create(job_of(stage, namespace, "mine", "exit 2", words=words))
         job = stage.objects.wait("Job", namespace, "mine", ended)
         assert condition(job, "Complete").get("status") == "True"
         run = stage.objects.get("Run", namespace, "mine")
