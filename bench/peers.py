@@ -17,7 +17,18 @@ import time
 from typing import Any, cast
 
 from sandbox.bench import result
-from sandbox.bench.load import GROUP, Api, Kubelet, at_once, new_run, pod_spec, ready_namespace, until_ended, watch_over
+from sandbox.bench.load import (
+    GROUP,
+    Api,
+    Kubelet,
+    at_once,
+    clear,
+    new_run,
+    pod_spec,
+    ready_namespace,
+    until_ended,
+    watch_over,
+)
 from sandbox.controlplane import ControlPlane
 from sandbox.node.apiserver import read_kubeconfig
 from sandbox.parts import Parts, playing
@@ -87,7 +98,10 @@ async def _jobs(stage: Stage, api: Api, count: int) -> float:
         began = time.monotonic()
         parts.start("the creator of Jobs", at_once(count, create))
         await _all_complete(api, path, count, parts)
-        return count / (time.monotonic() - began)
+        seconds = time.monotonic() - began
+    await api.delete(path, {"propagationPolicy": "Background"})
+    await clear(api, namespace)
+    return count / seconds
 
 
 async def _all_complete(api: Api, path: str, count: int, parts: Parts) -> None:
@@ -129,6 +143,7 @@ async def _runs(stage: Stage, api: Api, count: int) -> float:
         await until_ended(api, namespace, count, parts)
         seconds = time.monotonic() - began
     await asyncio.to_thread(stage.controller.stop)
+    await clear(api, namespace)
     return count / seconds
 
 

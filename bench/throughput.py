@@ -27,6 +27,7 @@ from sandbox.bench.load import (
     Object,
     Phases,
     at_once,
+    clear,
     new_run,
     pod_spec,
     ready_namespace,
@@ -111,6 +112,7 @@ async def _by_controller(stage: Stage, api: Api, count: int) -> Side:
         side = await asyncio.to_thread(_side, pid, before, counted, count)
         assert len(kubelet.known) == count, f"{len(kubelet.known)} pods for {count} Runs"
     await asyncio.to_thread(stage.controller.stop)
+    await clear(api, namespace)
     return side
 
 
@@ -152,6 +154,7 @@ async def _by_bare_loop(stage: Stage, api: Api, count: int) -> Side:
         # All are under way at once: while a pod runs, a Run waits for it and not for another Run.
         await asyncio.gather(*(whole(number) for number in range(count)))
         seconds, used = time.monotonic() - began, time.process_time() - cpu
+    await clear(api, namespace)
     return Side(count / seconds, used / count, None, 0.0)
 
 

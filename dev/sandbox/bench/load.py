@@ -131,6 +131,16 @@ async def at_once(count: int, do: Callable[[int], Awaitable[object]], creators: 
     await asyncio.gather(*(one(number) for number in range(count)))
 
 
+async def clear(api: Api, namespace: str) -> None:
+    """Delete all Runs and pods of a namespace; returns when they are gone: the next side begins with nothing to do."""
+    paths = (f"{GROUP}/namespaces/{namespace}/runs", f"/api/v1/namespaces/{namespace}/pods")
+    for path in paths:
+        await api.delete(path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+    for path in paths:
+        while (await api.get(path, limit="1"))["items"]:  # noqa: ASYNC110 - what others delete gives no sign
+            await asyncio.sleep(0.5)
+
+
 async def watch_over(stage: Stage) -> None:
     """A part that fails when the controller has ended."""
     while True:
