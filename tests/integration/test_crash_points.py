@@ -1,0 +1,61 @@
+"""A selection of the points at which a controller can die or a call go wrong; `bench/crash_points.py` has them all."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sandbox.apiproxy import ApiProxy
+from sandbox.controller import SERVICE_ACCOUNT
+from sandbox.crashpoints.calls import OF_STS, Call, Fault, Moment
+from sandbox.crashpoints.executors import OneController
+from sandbox.crashpoints.judge import Rules
+from sandbox.crashpoints.lives import LIVES, Life
+from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Rehearsal
+from sandbox.stage import Stage
+
+pytestmark = pytest.mark.slow
+
+CHOSEN = [life for life in LIVES if life.name in ("finished", "stopped while running", "deleted", "pod deleted")]
+SLOW = (Fault.LOST, Fault.LATE)
+"""These wait for a time-out of half a minute."""
+
+
+@pytest.fixture(scope="module")
+def rehearsal(_stage: Stage, api: ApiProxy) -> Iterator[Rehearsal]:
+    """With the calls of the chosen lives recorded."""
+    rehearsal = Rehearsal(_stage, api, OneController(_stage.controller), Rules.of(SERVICE_ACCOUNT), print)
+    rehearsal.record(CHOSEN)
+    yield rehearsal
+    _stage.proxy.orders, _stage.proxy.overhear = lambda _request: None, None
+
+
+def selection(rehearsal: Rehearsal, whats: Callable[[Call], list[Moment | Fault]]) -> list[Point]:
+    """As many points as are played at once, spread over all."""
+    points = [Point(life, call, what) for life in CHOSEN for call in rehearsal.calls(life) for what in whats(call)]
+    return [points[number * len(points) // AT_ONCE] for number in range(AT_ONCE)]
+
+
+def faults_of(call: Call) -> list[Moment | Fault]:
+    return [fault for fault in (OF_STS if call.name.startswith("AssumeRole") else Fault) if fault not in SLOW]
+
+
+def test_a_controller_that_dies_at_any_call_loses_and_leaks_nothing(rehearsal: Rehearsal) -> None:
+    results = rehearsal.kill_at([(point,) for point in selection(rehearsal, lambda _call: list(Moment))])
+    assert {str(result.point): result.complaints for result in results if result.complaints} == {}
+    # What is called depends a little on the order of things: a conflict more, a status less.
+    assert sum(result.met for result in results) > AT_ONCE / 2
+
+
+def test_any_call_that_goes_wrong_is_made_good(rehearsal: Rehearsal) -> None:
+    results = rehearsal.disturb([(point,) for point in selection(rehearsal, faults_of)])
+    assert {str(result.point): result.complaints for result in results if result.complaints} == {}
+    assert sum(result.met for result in results) > AT_ONCE / 2
+
+
+def test_a_life_that_does_not_end_as_it_should_is_found(rehearsal: Rehearsal) -> None:
+    """The judge is judged: a life that claims another end than its own."""
+    right = CHOSEN[0]
+    wrong = Life("mistaken", right.play, frozenset({("Stopped", "Stopped")}), pods=(2, 2))
+    (result,) = rehearsal.disturb([(Point(wrong, Call("none", 1), Fault.FAILED),)])
+    assert not result.met
+    assert len(result.complaints) > 1
