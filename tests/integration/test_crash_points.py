@@ -50,12 +50,3 @@ def test_any_call_that_goes_wrong_is_made_good(rehearsal: Rehearsal) -> None:
     results = rehearsal.disturb([(point,) for point in selection(rehearsal, faults_of)])
     assert {str(result.point): result.complaints for result in results if result.complaints} == {}
     assert sum(result.met for result in results) > AT_ONCE / 2
-
-
-def test_a_life_that_does_not_end_as_it_should_is_found(rehearsal: Rehearsal) -> None:
-    """The judge is judged: a life that claims another end than its own."""
-    right = CHOSEN[0]
-    wrong = Life("mistaken", right.play, frozenset({("Stopped", "Stopped")}), pods=(2, 2))
-    (result,) = rehearsal.disturb([(Point(wrong, Call("none", 1), Fault.FAILED),)])
-    assert not result.met
-    assert len(result.complaints) > 1
