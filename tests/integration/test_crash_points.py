@@ -9,7 +9,7 @@ from sandbox.controller import SERVICE_ACCOUNT
 from sandbox.crashpoints.calls import OF_STS, Call, Fault, Moment
 from sandbox.crashpoints.executors import OneController
 from sandbox.crashpoints.judge import Rules
-from sandbox.crashpoints.lives import LIVES, Life
+from sandbox.crashpoints.lives import LIVES
 from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Rehearsal
 from sandbox.stage import Stage
 
