@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from spacelift_aws.api.run import Phase
-from spacelift_aws.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unanswered
+from spacelift_aws.kube.errors import ApiError, Forbidden, Invalid, NotFound, NotNow, Unanswered
 
 from .scene import Scene
 
@@ -84,3 +84,24 @@ async def test_a_refused_deletion_of_the_pod_is_told_and_tried_again(scene: Scen
     assert any("policy keeps it" in message for message in scene.recorder.messages)
     await scene.go_on((again or 0) + 0.1)
     assert scene.asked.count("delete pod") == 2
+
+
+@pytest.mark.parametrize("call", ["create secret", "delete secret", "delete pod"])
+async def test_a_server_that_is_busy_is_told_and_asked_again(scene: Scene, call: str) -> None:
+    busy: list[Exception] = [NotNow("the API server answered 429", "too many requests") for _ in range(2)]
+    if call == "create secret":
+        scene.fails[call] = busy[:1]
+        await scene.go()
+        assert "did not create the run's Secret: too many requests" in (scene.run.status.message or "")
+        assert not scene.run.status.phase.terminal
+        await scene.go_on(10)
+        assert scene.secret
+        return
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running() if call == "delete pod" else scene.kit.ended())
+    scene.stop()
+    scene.fails[call] = busy[:1]
+    await scene.go()
+    assert "too many requests" in (scene.run.status.message or "")
+    await scene.go_on(10)
+    assert scene.asked.count(call) == 2

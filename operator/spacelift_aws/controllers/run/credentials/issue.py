@@ -17,7 +17,7 @@ from spacelift_aws.controllers.run.ports import Clock, Issuer, OrphanKey, RunVie
 from spacelift_aws.controllers.run.progress import ProgressStore
 from spacelift_aws.controllers.run.state import Authorized, Limits, Observed, SecretState, TerminalFailure
 from spacelift_aws.kube.client import Deletion, Kube, Object
-from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError, Unanswered
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError, NotNow, Unanswered
 from spacelift_aws.names import child_name
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Issuing:
         body = build_secret(seen.run, seen.run_id, session.credentials)
         try:
             created = await self._put_secret(seen, body)
-        except (ApiError, Unanswered) as error:
+        except KubeError as error:
             # It may quote what was sent.
             self._secret_refused(seen, error, scrubbed(error.message, session.credentials, body["stringData"]))
             return
@@ -97,7 +97,7 @@ class Issuing:
             await self._kube.create_secret(seen.run.metadata.namespace, body, dry_run=True)
         except AlreadyExists:
             return True
-        except (ApiError, Unanswered) as error:
+        except KubeError as error:
             # In the words of the refusal before, so that the same trouble is told once.
             self._secret_refused(seen, error, scrubbed(error.message, nothing, body["stringData"]))
             return False
@@ -165,7 +165,7 @@ class Issuing:
         """Delete the Run's Secret and remember what came of it; the answer is that of `delete_secret`."""
         try:
             held_because = await self.delete_secret(seen.run.metadata.namespace, child_name(seen.run_id))
-        except Unanswered as error:
+        except (Unanswered, NotNow) as error:
             held_because = f"the API server did not delete it: {error.message.rstrip('.')}"
         state = SecretState.HELD if held_because else SecretState.GONE
         if state is SecretState.GONE:

@@ -26,7 +26,7 @@ from spacelift_aws.controllers.run.state import (
 )
 from spacelift_aws.controllers.run.template_facts import with_template
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError, NotFound, Unanswered
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError, NotFound
 from spacelift_aws.kube.events import Recorder
 from spacelift_aws.kube.resources import PODS, RUNS
 from spacelift_aws.names import child_name
@@ -100,7 +100,7 @@ class PodCalls:
         known = self._memories.of(seen.run_id)
         try:
             await self.end(seen.pod)
-        except (ApiError, Unanswered) as error:
+        except KubeError as error:
             message = f"The API server does not delete the pod: {error.message}"
             retry_at = next_try(known.failures, self._clock(), error.retry_after)
             kept = RetryableFailure(CredentialsIssuedReason.RETRYING, message, retry_at)
