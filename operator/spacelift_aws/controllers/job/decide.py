@@ -108,7 +108,8 @@ def decide(seen: ObservedJob) -> JobDecision:
         return _without_run(seen)
     if run.status.phase is Phase.FINISHED:
         return _end(seen, run)
-    if job.suspended or job.suspending:
+    # Of a suspension that was taken back only the Run that it stopped is left: the one that follows is not stopped.
+    if job.suspended or (job.suspending and run.spec.stop):
         return _suspend(seen, run)
     if run.status.phase.terminal:
         return _end(seen, run)

@@ -139,6 +139,10 @@ def test_a_suspended_job_stops_its_run_and_another_follows(kit: Any) -> None:
         job = kit.job(status=status, suspend=suspend)
         assert decide(kit.seen(job, kit.run("Stopped", stop=True))).actions == (DeleteRunOfJob("run-uid"),)
     assert decide(kit.seen(kit.job(status=status))).actions == (CreateRun(),)
+    # The Run that follows goes its way, and so does one that was not stopped yet.
+    follows = decide(kit.seen(kit.job(status=status), kit.run("Running")))
+    assert [type(action) for action in follows.actions] == [WriteJobStatus]
+    assert written(follows) == {"active": 1, "ready": 1, "terminating": 0}
     patch = written(decide(kit.seen(kit.job(status=status, suspend=True))))
     assert (patch["startTime"], patch["terminating"]) == (None, 0)
 
