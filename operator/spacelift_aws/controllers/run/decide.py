@@ -44,13 +44,6 @@ from spacelift_aws.controllers.run.status import End
 STOPPING = "Stopping: the pod has its grace period to end."
 ENDING = "The pod is being deleted."
 
-_OF_TRUST_OR_LATER = (
-    CredentialsIssuedReason.INTEGRATION_NOT_READY,
-    CredentialsIssuedReason.ACCESS_DENIED,
-    CredentialsIssuedReason.RETRYING,
-)
-"""Reasons that may hold still while trust is not known: all others are known to be over."""
-
 
 def decide(seen: Observed) -> Decision:
     """The next actions for a Run."""
@@ -128,7 +121,7 @@ def _end_of_waiting(seen: Observed) -> End | None:
 def _is_told(seen: Observed, denied: Denied) -> bool:
     """Whether an earlier process has said why the Run waits, and this one does not know better yet."""
     said = seen.run.status.condition(ConditionType.CREDENTIALS_ISSUED)
-    return denied.is_preliminary and said is not None and said.status == "False" and said.reason in _OF_TRUST_OR_LATER
+    return denied.is_preliminary and said is not None and said.reason == CredentialsIssuedReason.INTEGRATION_NOT_READY
 
 
 def _wait(seen: Observed, wanted: RunStatus, until: datetime | None, warning: str | None = None) -> Decision:

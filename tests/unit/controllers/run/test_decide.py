@@ -98,7 +98,7 @@ class TestWaiting:
         assert decide(kit.seen(50, run=run, grant=kit.refusal())).actions == ()
 
     @pytest.mark.parametrize(
-        ("said", "kept"), [("IntegrationNotReady", True), ("Retrying", True), ("IntegrationNotFound", False)]
+        ("said", "kept"), [("IntegrationNotReady", True), ("Retrying", False), ("IntegrationNotFound", False)]
     )
     def test_a_restart_repeats_no_warning_while_it_has_not_asked_sts(self, kit: Any, said: str, kept: bool) -> None:
         denied = Denied(CredentialsIssuedReason(said), "Said before the restart.")
