@@ -66,7 +66,8 @@ class Withhold:
 
 @dataclass(eq=False)
 class Fault:
-    """Happens to the calls of a method whose path ends like this, the first `times` of them or all."""
+    """Happens to the calls of a method whose path ends like this and whose body holds `words`: the first `times` of
+    them, or all."""
 
     method: str
     path_end: str
@@ -75,11 +76,12 @@ class Fault:
     used: int = 0
     carried_out: int = 0
     """How many calls whose answer is withheld the API server has answered."""
+    words: str = ""
 
-    def takes(self, method: str, path: str) -> bool:
+    def takes(self, method: str, path: str, body: bytes = b"") -> bool:
         """Whether this happens to a call."""
         left = self.times is None or self.used < self.times
-        return left and method == self.method and path.endswith(self.path_end)
+        return left and method == self.method and path.endswith(self.path_end) and self.words.encode() in body
 
 
 @dataclass
@@ -214,7 +216,7 @@ class ApiProxy:
         order = self.orders(http.method, http.path, http.query_string)
         if order is not None:
             return await self._obey(order, http, body)
-        fault = next((fault for fault in self._faults if fault.takes(http.method, http.path)), None)
+        fault = next((fault for fault in self._faults if fault.takes(http.method, http.path, body)), None)
         if fault is None:
             return await self._forward(http, body)
         fault.used += 1
