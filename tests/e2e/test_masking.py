@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -14,7 +15,8 @@ import pytest
 from sandbox import controlplane, realnode
 from sandbox.aws import DEFAULT_REGION, start_aws
 from sandbox.components import FOR_NODES
-from sandbox.objects import Object, complete, condition
+from sandbox.objects import Object, Objects, complete, condition
+from sandbox.process import wait_until
 from sandbox.program import CRDS
 from sandbox.progress import to_stderr
 from sandbox.realnode.build import operator_image, tools_image
@@ -269,6 +271,72 @@ def test_a_command_that_is_not_there_says_so(scene: Scene) -> None:
     assert run["status"]["exitCode"] == 127
     assert "127: spacelift-aws-mask: terraformm: not found in PATH" in run["status"]["message"]
     assert "spacelift-aws-mask: terraformm: not found in PATH" in scene.log(namespace)
+
+
+# Ends in order, which takes a while, by a code of its own.
+# The kubelet takes the logs of a pod with it; the termination message stays in the pod's last status.
+NOTE = "/dev/termination-log"
+HANDLER = f"trap 'sleep 1; echo tidy >> {NOTE}; exit 5' TERM; echo ready; while :; do sleep 0.3; done; : side-by-side"
+KILLED, TERMINATED = 128 + 9, 128 + 15
+
+ENDINGS: dict[str, tuple[str, tuple[int, bool], tuple[int, bool]]] = {
+    # What is started; without and with the helper: the exit code, and whether what handles the signal ended in order.
+    "handles": (HANDLER, (5, True), (5, True)),
+    "exec": ('exec sh -c "$HANDLER"', (5, True), (5, True)),
+    "in-front": ('sh -c "$HANDLER"; echo after >> /dev/termination-log', (KILLED, False), (TERMINATED, True)),
+    "pipeline": ('sh -c "$HANDLER" | cat; echo after >> /dev/termination-log', (KILLED, False), (TERMINATED, True)),
+    "background": ('sh -c "$HANDLER" & wait; echo after >> /dev/termination-log', (KILLED, False), (TERMINATED, True)),
+    "daemon": ('setsid sh -c "$HANDLER" & exec sleep 1000', (KILLED, False), (TERMINATED, True)),
+    "ignores": ("trap '' TERM; echo ready; while :; do sleep 0.3; done", (KILLED, False), (KILLED, False)),
+    "by-itself": ("echo ready; exit 3", (3, False), (3, False)),
+}
+
+
+def test_how_containers_end_with_the_helper_and_without_it_side_by_side(scene: Scene) -> None:
+    """All in two pods that are stopped at once. Where it is not the same, the helper gives more: an end in order."""
+    stage = scene.stage
+    found = {}
+    namespaces = {"Never": stage.namespace(), "Required": stage.namespace()}
+    runs = {mask: ending_run(scene, namespace, mask) for mask, namespace in namespaces.items()}
+    for mask, namespace in namespaces.items():
+        wait_until(partial(all_ready, scene, namespace), timeout=120, what=f"the containers in {namespace}")
+        version = stage.objects.version("Pod", namespace)
+        stage.objects.patch("Run", namespace, runs[mask], {"spec": {"stop": True}})
+        found[mask] = (namespace, version)
+    for mask, (namespace, version) in found.items():
+        run = stage.objects.wait("Run", namespace, runs[mask], complete, timeout=60)
+        assert run["status"]["phase"] == "Stopped"
+        last = last_words(stage.objects, namespace, version)
+        ends = {name: (code, "tidy" in note) for name, (code, note) in last.items()}
+        assert ends == {name: ending[1 if mask == "Never" else 2] for name, ending in ENDINGS.items()}, mask
+        assert not [name for name, (_, note) in last.items() if "after" in note], mask
+    assert scene.node.run("sh", "-c", "grep -lsa '[s]ide-by-side' /proc/[0-9]*/cmdline", check=False) == ""
+
+
+def ending_run(scene: Scene, namespace: str, mask: str) -> str:
+    stage = scene.stage
+    stage.integration(namespace)
+    containers = []
+    for name, (script, _, _) in ENDINGS.items():
+        container = stage.container(script)
+        variables = [*container.get("env", ()), {"name": "HANDLER", "value": HANDLER}]
+        containers.append({**container, "name": name, "env": variables})
+    pod = {"containers": containers, "terminationGracePeriodSeconds": 6}
+    return stage.run(namespace, pod=pod, credentialsFor=list(ENDINGS), maskLogs=mask)
+
+
+def all_ready(scene: Scene, namespace: str) -> bool:
+    return all("ready" in scene.log(namespace, name) for name in ENDINGS)
+
+
+def last_words(objects: Objects, namespace: str, version: str) -> dict[str, tuple[int, str]]:
+    """The exit codes and termination messages of a pod's containers, by the last that a kubelet said of it."""
+    found: dict[str, tuple[int, str]] = {}
+    for _, pod in objects.history("Pod", namespace, version, seconds=1):
+        for one in pod.get("status", {}).get("containerStatuses", ()):
+            if ended := one["state"].get("terminated"):
+                found[one["name"]] = (ended["exitCode"], ended.get("message") or "")
+    return found
 
 
 def test_a_node_without_image_volumes_costs_one_run_a_while_and_no_run_its_end(scene: Scene) -> None:
