@@ -105,7 +105,7 @@ class Match:
             all(value is None or value == given for value, given in wanted)
             and request.session_name.startswith(self.session_name_prefix)
             and fnmatchcase(request.session_name, self.session_name_like)
-            and not fnmatchcase(request.session_name, self.session_name_unlike)
+            and not (self.session_name_unlike and fnmatchcase(request.session_name, self.session_name_unlike))
             and all(request.has(name) for name in self.present)
             and not any(request.has(name) for name in self.absent)
             and all(request.parameters.get(name) == value for name, value in self.values.items())

@@ -262,7 +262,7 @@ def test_an_identity_that_is_gone_raises_an_alert(played: Scene) -> None:
     stage = played.stage
     with stage.proxy.rule(Rule(Match(action=None), expired_token())):
         stage.integration(stage.namespace())
-        wait_until(fires(played, "SpaceliftAwsNoIdentity"), timeout=180, what="the alert", interval=0.5)
+        wait_until(fires(played, "SpaceliftAwsNoIdentity"), timeout=90, what="the alert", interval=0.5)
 
 
 def test_a_controller_that_is_down_raises_an_alert(played: Scene) -> None:

@@ -285,7 +285,11 @@ CASES = {
         repair=lift,
     ),
     "expired": Case(
-        "NoIdentity", ["have expired", "whoever runs"], faults=refuse(expired_token()), repair=lift, status="Unknown"
+        "NoIdentity",
+        ["have expired", "administrator must repair"],
+        faults=refuse(expired_token()),
+        repair=lift,
+        status="Unknown",
     ),
     "unknown-key": Case(
         "NoIdentity",

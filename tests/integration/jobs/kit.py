@@ -75,7 +75,7 @@ class Jobs:
         self.stage.objects.create(job_of(self.stage, self.namespace, name, script, **more))
         return name
 
-    def wait(self, name: str, until: Callable[[Object | None], object] = ended, timeout: float = 30) -> Object:
+    def wait(self, name: str, until: Callable[[Object | None], object] = ended, timeout: float = 60) -> Object:
         return self.stage.objects.wait("Job", self.namespace, name, until, timeout=timeout, what=name)
 
     def run(self, name: str, until: Callable[[Object | None], object] = bool) -> Object:

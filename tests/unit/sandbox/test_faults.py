@@ -111,6 +111,9 @@ def request(**parameters: str) -> Request:
         (Match(access_key_id="AKIASOMEBODY00000000"), {}, False),
         (Match(session_name_prefix="trust-probe-"), {}, True),
         (Match(session_name_prefix="run-"), {}, False),
+        (Match(session_name_unlike="trust-probe-*"), {}, False),
+        (Match(session_name_unlike="run-*"), {}, True),
+        (Match(), {"RoleSessionName": ""}, True),  # as of a call that makes no session
         (Match(present=["ExternalId"]), {"ExternalId": "a@b@c"}, True),
         (Match(present=["ExternalId"]), {}, False),
         (Match(absent=["ExternalId"]), {}, True),
