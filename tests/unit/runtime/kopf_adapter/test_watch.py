@@ -20,6 +20,8 @@ from spacelift_aws.runtime.kopf_adapter.watch import EndlessBackoffs, KopfWatch,
 from spacelift_aws.runtime.store import Store
 
 PATH = "/api/v1/pods"
+STAYS_OPEN = None
+"""In place of an event: nothing more comes, and the watch does not end."""
 
 
 def pod(name: str, version: int = 1) -> dict[str, Any]:
@@ -36,7 +38,7 @@ class Server:
 
     def __init__(self) -> None:
         self.listed = [pod("listed")]
-        self.watches: list[list[dict[str, Any]]] = []
+        self.watches: list[list[dict[str, Any] | None]] = []
         self.refusals: list[int] = []
         self.asked: list[str] = []
         self.url = ""
@@ -58,8 +60,8 @@ class Server:
             return web.json_response({"metadata": {"resourceVersion": "5"}, "items": self.listed})
         response = web.StreamResponse()
         await response.prepare(request)
-        for event in self.watches.pop(0) if self.watches else [None]:
-            if event is None:
+        for event in self.watches.pop(0) if self.watches else [STAYS_OPEN]:
+            if event is STAYS_OPEN:
                 await asyncio.sleep(60)
             await response.write(json.dumps(event).encode() + b"\n")
         return response
@@ -128,7 +130,8 @@ async def scene(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 async def test_what_is_listed_and_watched_is_fed(server: Server, scene: Scene) -> None:
-    server.watches = [[{"type": "ADDED", "object": pod("new", 6)}, {"type": "DELETED", "object": pod("listed", 7)}]]
+    told = [{"type": "ADDED", "object": pod("new", 6)}, {"type": "DELETED", "object": pod("listed", 7)}]
+    server.watches = [[*told, STAYS_OPEN]]
     await scene.until("listed", "new", "not listed")
     assert scene.relisted == [PATH]
     assert scene.health.watches[PATH].answer is not None
