@@ -20,8 +20,8 @@ VALUES: dict[str, dict[str, Any]] = {
     "everything": {
         "replicas": 2,
         "jobs": {"enabled": True},
-        "watchNamespaces": ["apps", "other"],
-        "runDisruptionBudget": {"namespaces": ["apps"]},
+        "watchNamespaces": ["rendered-one", "rendered-two"],
+        "runDisruptionBudget": {"namespaces": ["rendered-one"]},
         "installation": "acme",
     },
 }
