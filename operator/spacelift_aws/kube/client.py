@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -249,12 +250,18 @@ class Kube:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         async with self._turns:
             connection = self._connected()
-            # Asked last of all: whoever waited for a turn may have lost the right meanwhile.
-            if method != "GET" and self._may_write is not None and not self._may_write():
-                raise NotNow(f"{method} {path}: another replica acts")
+            # Asked after the wait for a turn, and again when there is a connection: the right may be lost meanwhile.
+            ensure_may = partial(self._ensure_may, method, path)
+            ensure_may()
             data = orjson.dumps(body) if body is not None else None
+            parts = {"params": query, "data": data, "headers": headers, "trace_request_ctx": ensure_may}
             with _counted(method, path) as call:
-                return await _exchange(connection, method, path, call, params=query, data=data, headers=headers)
+                return await _exchange(connection, method, path, call, **parts)
+
+    def _ensure_may(self, method: str, path: str) -> None:
+        """NotNow for what changes something while another replica acts."""
+        if method != "GET" and self._may_write is not None and not self._may_write():
+            raise NotNow(f"{method} {path}: another replica acts")
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.http.closed:
@@ -302,6 +309,9 @@ async def _exchange(connection: Connection, method: str, path: str, call: _ApiCa
             if response.status >= 400:
                 raise api_error(response.status, await _status_body(response), _retry_after(response))
             return await response.read()
+    except NotNow:
+        call.code = "not_sent"
+        raise
     # `from None`: an aiohttp error holds the request.
     except _NOT_SENT as error:
         call.code = "not_sent"

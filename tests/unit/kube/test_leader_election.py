@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
+from kubernetes import client
 
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.kube.connection import Connection
+from spacelift_aws.kube.connection import Connection, connect
 from spacelift_aws.kube.errors import Forbidden, NotNow, Unanswered
 from spacelift_aws.kube.leader_election import LeaseLostError
 from spacelift_aws.kube.resources import LEASES, PODS
@@ -399,3 +401,27 @@ def test_the_right_to_write_is_asked_for_when_a_turn_comes_and_not_before() -> N
             await call
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["with a new connection", "with one that is there"])
+async def test_who_loses_the_right_while_a_connection_is_made_sends_nothing(before: int) -> None:
+    received: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        received.append(request.method)
+        return web.json_response({})
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    answers = iter([True, True] * before + [True, False])
+    kube = Kube(lambda: next(answers))
+    connection = connect(client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}"))
+    kube.use(connection)
+    for _ in range(before):
+        await kube.create(PODS, "team", {})
+    with pytest.raises(NotNow, match="another replica acts"):
+        await kube.create(PODS, "team", {})
+    assert received == ["POST"] * before
+    await connection.http.close()
+    await runner.cleanup()
