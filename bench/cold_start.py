@@ -104,7 +104,7 @@ async def _fill(stage: Stage, namespace: str, count: int) -> None:
         await fill(stage.cluster.folder / "etcd.sock", prefix, await api.get(f"{path}/pattern"), count)
         # The API server answers from its cache, which learns of what was written behind its back in some seconds.
         shown = {"fieldSelector": f"metadata.name=pattern-{count - 1}", "resourceVersion": "0"}
-        while count and not (await api.get(path, **shown))["items"]:  # noqa: ASYNC110
+        while count and not (await api.get(path, **shown))["items"]:  # noqa: ASYNC110 - a cache gives no sign
             await asyncio.sleep(0.5)
     print(f"{count} ended Runs are there, after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from sandbox.bench import result
-from sandbox.bench.load import GROUP, Api, Kubelet, new_run, ready_namespace, watch_over
+from sandbox.bench.load import GROUP, Api, Kubelet, new_run, ready_namespace, until_none, watch_over
 from sandbox.bench.usage import usage
 from sandbox.node.apiserver import read_kubeconfig
 from sandbox.parts import Parts, playing
@@ -51,8 +51,7 @@ async def _measure(stage: Stage, count: int) -> dict[str, Any]:
         kubelet = await Kubelet.begin(api, namespace, parts)
         before = usage(pid)
         await _create(api, namespace, count, kubelet, parts, samples, pid)
-        while (await api.get(f"{GROUP}/namespaces/{namespace}/runs", limit="1"))["items"]:  # noqa: ASYNC110
-            await asyncio.sleep(1)
+        await until_none(api, f"{GROUP}/namespaces/{namespace}/runs")
         after = usage(pid)
         samples.append(after.rss)
     await asyncio.to_thread(stage.controller.stop)
@@ -71,7 +70,7 @@ async def _create(
     api: Api, namespace: str, count: int, kubelet: Kubelet, parts: Parts, samples: list[float], pid: int
 ) -> None:
     for first in range(0, count, AT_ONCE // 4):
-        while parts.counts["Runs created"] - parts.counts[ENDED] > AT_ONCE * 3 // 4:  # noqa: ASYNC110
+        while parts.counts["Runs created"] - parts.counts[ENDED] > AT_ONCE * 3 // 4:  # noqa: ASYNC110 - counts give no sign
             await asyncio.sleep(0.05)
         numbers = range(first, min(first + AT_ONCE // 4, count))
         path = f"{GROUP}/namespaces/{namespace}/runs"
@@ -79,7 +78,7 @@ async def _create(
         await asyncio.gather(*(api.post(path, run) for run in made))
         parts.counts["Runs created"] += len(numbers)
         samples.append(usage(pid).rss)
-    while len(kubelet.known) < count:  # noqa: ASYNC110
+    while len(kubelet.known) < count:  # noqa: ASYNC110 - neither does a set
         await asyncio.sleep(0.5)
 
 

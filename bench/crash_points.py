@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.audit import WITH_REQUESTS
-from sandbox.crashpoints.calls import OF_STS, Call, Fault, Moment
+from sandbox.crashpoints.calls import Call, Moment, disturbances_of
 from sandbox.crashpoints.executors import SETTINGS, rehearsal_on
 from sandbox.crashpoints.lives import LIVES, Life
 from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Result
@@ -81,7 +81,7 @@ def _points(calls: dict[Life, list[Call]], options: argparse.Namespace) -> list[
         Point(life, call, what)
         for life, made in calls.items()
         for call in made
-        for what in ((OF_STS if call.name.startswith("AssumeRole") else Fault) if faults else Moment)
+        for what in (disturbances_of(call) if faults else tuple(Moment))
     ]
     if not options.pairs:
         return [(point,) for point in singles]

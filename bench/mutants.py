@@ -78,11 +78,11 @@ def _short(words: str) -> str:
 
 def _turn_operator(node: ast.AST) -> bool:
     if isinstance(node, ast.Compare) and type(node.ops[0]) in _TURNED:
-        node.ops[0] = _TURNED[type(node.ops[0])]()  # type: ignore[call-overload]
+        node.ops[0] = _TURNED[type(node.ops[0])]()  # type: ignore[call-overload]  # the table pairs them
         return True
     # Types are written with `|`, which is left alone.
     if isinstance(node, ast.BoolOp | ast.BinOp) and type(node.op) in _TURNED:
-        node.op = _TURNED[type(node.op)]()  # type: ignore[assignment]
+        node.op = _TURNED[type(node.op)]()  # type: ignore[assignment]  # the table pairs them
         return True
     return False
 

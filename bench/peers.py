@@ -11,7 +11,6 @@ server, but their controllers come as images only, and no image runs here.
 
 import argparse
 import asyncio
-import contextlib
 import sys
 import time
 from typing import Any, cast
@@ -23,6 +22,7 @@ from sandbox.bench.load import (
     Kubelet,
     at_once,
     clear,
+    look_until,
     new_run,
     pod_spec,
     ready_namespace,
@@ -114,18 +114,7 @@ async def _all_complete(api: Api, path: str, count: int, parts: Parts) -> None:
             done.add(name)
             parts.counts["Jobs complete"] += 1
 
-    while len(done) < count:
-        listed = await api.get(path)
-        for job in listed["items"]:
-            look(job)
-        if len(done) == count:
-            return
-        with contextlib.suppress(TimeoutError):
-            async for kind, job in api.watch(path, listed["metadata"]["resourceVersion"]):
-                if kind != "BOOKMARK":
-                    look(job)
-                if len(done) == count:
-                    return
+    await look_until(api, path, look, lambda: len(done) == count)
 
 
 async def _runs(stage: Stage, api: Api, count: int) -> float:

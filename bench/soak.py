@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.audit import WITH_REQUESTS
-from sandbox.crashpoints.calls import OF_STS, Call, Fault, Moment
+from sandbox.crashpoints.calls import Moment, disturbances_of
 from sandbox.crashpoints.executors import SETTINGS, rehearsal_on
 from sandbox.crashpoints.lives import LIVES, Life
 from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Rehearsal, Result
@@ -42,8 +42,9 @@ def main() -> int:
                 results += rehearsal.kill_at([(_point(rehearsal, life, dice),) for life in chosen])
             else:
                 results += rehearsal.disturb([_faults(rehearsal, life, dice) for life in chosen])
-            wrong = [result for result in results if result.complaints]
-            say(f"round {number}: {len(results)} lives, {len(wrong)} wrong; {_size(stage.controller.process.pid)}")
+            size = _size(stage.controller.process.pid)
+            say(f"round {number}: {len(results)} lives, {len(_wrong(results))} wrong; {size}")
+    wrong = _wrong(results)
     for result in wrong:
         print(f"{result.point}: {'; '.join(result.complaints)}")
     print(f"seed {options.seed}: {len(results)} lives in {number} rounds, {len(wrong)} wrong", file=sys.stderr)
@@ -54,17 +55,17 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
+def _wrong(results: list[Result]) -> list[Result]:
+    return [result for result in results if result.complaints]
+
+
 def _point(rehearsal: Rehearsal, life: Life, dice: random.Random) -> Point:
     return Point(life, dice.choice(rehearsal.calls(life)), dice.choice(list(Moment)))
 
 
 def _faults(rehearsal: Rehearsal, life: Life, dice: random.Random) -> tuple[Point, ...]:
     calls = dice.sample(rehearsal.calls(life), dice.choice((1, 2)))
-    return tuple(Point(life, call, dice.choice(_faults_of(call))) for call in calls)
-
-
-def _faults_of(call: Call) -> tuple[Fault, ...]:
-    return OF_STS if call.name.startswith("AssumeRole") else tuple(Fault)
+    return tuple(Point(life, call, dice.choice(disturbances_of(call))) for call in calls)
 
 
 def _size(pid: int) -> str:

@@ -23,8 +23,7 @@ from yarl import URL
 
 from sandbox import kubeconfig
 from sandbox.cluster import Cluster
-from sandbox.crashpoints.calls import Fault as Point
-from sandbox.crashpoints.calls import Moment, Order, until
+from sandbox.crashpoints.calls import Disturbance, Moment, Order, until
 
 _OF_ONE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})
 _GONE = {"kind": "Status", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old resource version"}
@@ -243,26 +242,26 @@ class ApiProxy:
         match order.what:
             case Moment() | None:
                 return await self._die(order, http, body)
-            case Point.CONFLICT:
+            case Disturbance.CONFLICT:
                 return _refusal(Refuse(409, "Conflict", "the object has been modified"))
-            case Point.BUSY:
+            case Disturbance.BUSY:
                 return _refusal(Refuse(429, "TooManyRequests", "please try again later", retry_after=1))
-            case Point.FAILED:
+            case Disturbance.FAILED:
                 return _refusal(Refuse(500, "InternalError"))
-            case Point.UNAVAILABLE:
+            case Disturbance.UNAVAILABLE:
                 return _refusal(Refuse(503, "ServiceUnavailable"))
-            case Point.DONE_AND_FAILED:
+            case Disturbance.DONE_AND_FAILED:
                 await self._forward(http, body)
                 return _refusal(Refuse(500, "InternalError"))
-            case Point.RESET:
+            case Disturbance.RESET:
                 self._carry_out_later(http, body, 0)
-            case Point.LOST | Point.LATE:
-                if order.what is Point.LOST:
+            case Disturbance.LOST | Disturbance.LATE:
+                if order.what is Disturbance.LOST:
                     await self._forward(http, body)
                 await until(lambda: http.transport is None or http.transport.is_closing())
-                if order.what is Point.LATE:
+                if order.what is Disturbance.LATE:
                     self._carry_out_later(http, body, 1)
-            case Point.NO_CONNECTION:
+            case Disturbance.NO_CONNECTION:
                 pass
         return _cut(http)
 

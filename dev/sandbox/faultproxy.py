@@ -21,8 +21,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from sandbox.crashpoints.calls import Fault as Point
-from sandbox.crashpoints.calls import Moment, Order, until
+from sandbox.crashpoints.calls import Disturbance, Moment, Order, until
 from sandbox.faults import (
     Answer,
     Drop,
@@ -244,17 +243,17 @@ class FaultProxy:
         match order.what:
             case Moment() | None:
                 return await self._die(order, http, body)
-            case Point.BUSY:
+            case Disturbance.BUSY:
                 return await self._answer(throttled(), request, http, body)
-            case Point.FAILED:
+            case Disturbance.FAILED:
                 return await self._answer(internal_failure(), request, http, body)
-            case Point.UNAVAILABLE:
+            case Disturbance.UNAVAILABLE:
                 return await self._answer(Plain(), request, http, body)
-            case Point.LOST:
+            case Disturbance.LOST:
                 await self._forward(http, body)
                 await until(lambda: http.transport is None or http.transport.is_closing())
             case _:
-                return await self._answer(Drop(after_serving=order.what is Point.RESET), request, http, body)
+                return await self._answer(Drop(after_serving=order.what is Disturbance.RESET), request, http, body)
         return _Answered(None)
 
     async def _die(self, order: Order, http: web.BaseRequest, body: bytes) -> _Answered:

@@ -5,7 +5,6 @@ import http
 import json
 import os
 import signal
-import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT, Controller
 from sandbox.objects import complete, condition
+from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 
@@ -27,9 +27,7 @@ class Replica(Controller):
     """A controller that competes for the Lease, under a token of its own, by which the audit log knows it."""
 
     def __init__(self, stage: Stage, name: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port: int = free.getsockname()[1]
+        self._port = free_port()
         environment = {
             **stage.controller.environment,
             "SPACELIFT_AWS_NAMESPACE": NAMESPACE,

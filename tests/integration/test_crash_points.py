@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.controller import SERVICE_ACCOUNT
-from sandbox.crashpoints.calls import OF_STS, Call, Fault, Moment
+from sandbox.crashpoints.calls import Call, Disturbance, Moment, What, disturbances_of
 from sandbox.crashpoints.executors import OneController
 from sandbox.crashpoints.judge import Rules
 from sandbox.crashpoints.lives import LIVES
@@ -16,7 +16,7 @@ from sandbox.stage import Stage
 pytestmark = pytest.mark.slow
 
 CHOSEN = [life for life in LIVES if life.name in ("finished", "stopped while running", "deleted", "pod deleted")]
-SLOW = (Fault.LOST, Fault.LATE)
+SLOW = (Disturbance.LOST, Disturbance.LATE)
 """These wait for a time-out of half a minute."""
 
 
@@ -29,14 +29,14 @@ def rehearsal(_stage: Stage, api: ApiProxy) -> Iterator[Rehearsal]:
     _stage.proxy.orders, _stage.proxy.overhear = lambda _request: None, None
 
 
-def selection(rehearsal: Rehearsal, whats: Callable[[Call], list[Moment | Fault]]) -> list[Point]:
+def selection(rehearsal: Rehearsal, whats: Callable[[Call], list[What]]) -> list[Point]:
     """As many points as are played at once, spread over all."""
     points = [Point(life, call, what) for life in CHOSEN for call in rehearsal.calls(life) for what in whats(call)]
     return [points[number * len(points) // AT_ONCE] for number in range(AT_ONCE)]
 
 
-def faults_of(call: Call) -> list[Moment | Fault]:
-    return [fault for fault in (OF_STS if call.name.startswith("AssumeRole") else Fault) if fault not in SLOW]
+def faults_of(call: Call) -> list[What]:
+    return [what for what in disturbances_of(call) if what not in SLOW]
 
 
 def test_a_controller_that_dies_at_any_call_loses_and_leaks_nothing(rehearsal: Rehearsal) -> None:

@@ -1,7 +1,6 @@
 """Whatever happens to a Run, its credentials are in its Secret and its container's environment and nowhere else."""
 
 import json
-import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 from sandbox.crashpoints.minted import Minted
 from sandbox.faults import Match, Rule
 from sandbox.objects import Object, complete, condition
+from sandbox.ports import free_port
 from sandbox.stage import Stage
 
 QUOTING_POLICY = "quotes-secrets"
@@ -31,9 +31,7 @@ class Talkative:
 @pytest.fixture
 def talkative(stage: Stage, tmp_path: Path) -> Iterator[Talkative]:
     """Whatever the controller writes besides its log goes into a folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     stage.controller.stop()
     more = {"SPACELIFT_AWS_LOG_LEVEL": "DEBUG", "SPACELIFT_AWS_METRICS_PORT": str(port)}
     files = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "SPACELIFT_AWS_AUDIT_LOG": str(tmp_path / "trail")}

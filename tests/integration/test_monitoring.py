@@ -5,7 +5,6 @@ With `DASHBOARD_PICTURE` naming a file, the dashboard is drawn there from what P
 
 import os
 import re
-import socket
 import ssl
 import time
 import urllib.error
@@ -24,6 +23,7 @@ from sandbox.controller import NAMESPACE, Controller
 from sandbox.faults import Match, Rule, denied, expired_token, throttled
 from sandbox.objects import complete
 from sandbox.picture import Series, draw
+from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.prometheus import Prometheus
 from sandbox.stage import INSTALLATION, Stage
@@ -35,13 +35,6 @@ ALERTS = charts.OPERATOR / "files" / "alerts.yaml"
 FIRST = {"SPACELIFT_AWS_NAMESPACE": NAMESPACE, "SPACELIFT_AWS_RENEW_AFTER": "0.005"}
 """The replica that acts. Of 900 seconds: credentials in files are renewed after 4.5."""
 FOREVER = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-    return number
 
 
 @dataclass
@@ -176,6 +169,7 @@ def played(scene: Scene) -> Scene:
     stage.objects.wait("Run", namespace, long, complete, timeout=60, what=long)
     for _ in range(25 if PICTURE else 2):
         stage.run(namespace, "sleep 2")
+        # One Run each three seconds is what the picture shows.
         time.sleep(3)
     scene.end = time.time()
     return scene

@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.apiproxy import ApiProxy, Fault, Refuse
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT, Controller
+from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 
@@ -28,10 +29,7 @@ sys.exit(main(["controller"]))
 @pytest.fixture
 def port() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-    return number
+    return free_port()
 
 
 def ask(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:

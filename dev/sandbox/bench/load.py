@@ -105,19 +105,30 @@ async def until_ended(api: Api, namespace: str, count: int, parts: Parts) -> Non
             ended.add(name)
             parts.counts["Runs finished"] += 1
 
-    while len(ended) < count:
+    await look_until(api, path, look, lambda: len(ended) == count)
+
+
+async def look_until(api: Api, path: str, look: Callable[[Object], None], over: Callable[[], bool]) -> None:
+    """Look at all objects of a collection, and at each change, until it is over."""
+    while not over():
         listed = await api.get(path)
-        for run in listed["items"]:
-            look(run)
-        if len(ended) == count:
+        for body in listed["items"]:
+            look(body)
+        if over():
             return
         with contextlib.suppress(TimeoutError):
             # A watch that stays silent is looked after by a list.
-            async for kind, run in api.watch(path, listed["metadata"]["resourceVersion"]):
+            async for kind, body in api.watch(path, listed["metadata"]["resourceVersion"]):
                 if kind != "BOOKMARK":
-                    look(run)
-                if len(ended) == count:
+                    look(body)
+                if over():
                     return
+
+
+async def until_none(api: Api, path: str) -> None:
+    """Return when a collection is empty."""
+    while (await api.get(path, limit="1"))["items"]:  # noqa: ASYNC110 - what others delete gives no sign
+        await asyncio.sleep(0.5)
 
 
 async def at_once(count: int, do: Callable[[int], Awaitable[object]], creators: int = CREATORS) -> None:
@@ -137,8 +148,7 @@ async def clear(api: Api, namespace: str) -> None:
     for path in paths:
         await api.delete(path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
     for path in paths:
-        while (await api.get(path, limit="1"))["items"]:  # noqa: ASYNC110 - what others delete gives no sign
-            await asyncio.sleep(0.5)
+        await until_none(api, path)
 
 
 async def watch_over(stage: Stage) -> None:

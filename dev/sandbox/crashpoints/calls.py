@@ -27,7 +27,7 @@ class Moment(Enum):
     AFTER = "answered"
 
 
-class Fault(Enum):
+class Disturbance(Enum):
     """What befalls one call."""
 
     NO_CONNECTION = "cut before it is sent"
@@ -41,7 +41,14 @@ class Fault(Enum):
     UNAVAILABLE = "503"
 
 
-OF_STS = (Fault.NO_CONNECTION, Fault.RESET, Fault.LOST, Fault.BUSY, Fault.FAILED, Fault.UNAVAILABLE)
+_OF_STS = (
+    Disturbance.NO_CONNECTION,
+    Disturbance.RESET,
+    Disturbance.LOST,
+    Disturbance.BUSY,
+    Disturbance.FAILED,
+    Disturbance.UNAVAILABLE,
+)
 """Those that STS's side has: of a session that nobody hears of only its caller could tell."""
 
 
@@ -56,7 +63,12 @@ class Call:
         return f"{self.name} #{self.number}"
 
 
-What = Moment | Fault
+What = Moment | Disturbance
+
+
+def disturbances_of(call: Call) -> tuple[Disturbance, ...]:
+    """What can befall a call: to STS less than to the API server."""
+    return _OF_STS if call.name.startswith("AssumeRole") else tuple(Disturbance)
 
 
 @dataclass(eq=False)
@@ -93,7 +105,7 @@ class Order:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what happens on another thread: both proxies have loops of their own."""
-    while not condition():  # noqa: ASYNC110
+    while not condition():  # noqa: ASYNC110 - an event of asyncio's is of one loop only
         await asyncio.sleep(0.02)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sandbox.apiproxy import ApiProxy
-from sandbox.crashpoints.calls import Call, Fault, Moment, Tape, What
+from sandbox.crashpoints.calls import Call, Disturbance, Moment, Tape, What
 from sandbox.crashpoints.judge import AuditTail, Evidence, Kind, Rules, complaints, kinds
 from sandbox.crashpoints.lives import RUN, Life, Scene
 from sandbox.crashpoints.minted import Minted
@@ -19,7 +19,7 @@ AT_ONCE = 14
 REACHED_WITHIN = 60.0
 LINGERING = 3.0
 """Seconds in which what follows the end of a life is called."""
-SPARE = {Moment: 3, Fault: 6}
+SPARE = {Moment: 3, Disturbance: 6}
 """How many more calls of a kind than twice the usual a death or a fault may cost."""
 CREDENTIALS = "aws.spacelift.io/run-credentials"
 

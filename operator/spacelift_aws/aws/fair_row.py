@@ -153,20 +153,20 @@ class FairRow(Generic[W]):
     def discard(self, tenant: str, scope: Scope, waiter: W) -> None:
         """Take out one who waits no more, if it is here."""
         role, region = scope
-        for found in self._roles_of(tenant, region):
-            if role in found.roles and waiter in found.roles[role]:
-                found.roles[role].remove(waiter)
-                self._regions[region].prune(found, role)
-                self._forget(tenant, region, 1)
+        line = self._line_of(tenant, region)
+        if line is not None and role in line.roles and waiter in line.roles[role]:
+            line.roles[role].remove(waiter)
+            self._regions[region].prune(line, role)
+            self._forget(tenant, region, 1)
 
     def remove(self, tenant: str, role: str) -> Iterator[tuple[Scope, list[W]]]:
         """Take out all who wait for a role in a tenant."""
         for region in list(self._regions):
-            for line in self._roles_of(tenant, region):
-                if role in line.roles:
-                    taken = self._regions[region].take(tenant, role, len(line.roles[role]))
-                    self._forget(tenant, region, len(taken))
-                    yield (role, region), taken
+            line = self._line_of(tenant, region)
+            if line is not None and role in line.roles:
+                taken = self._regions[region].take(tenant, role, len(line.roles[role]))
+                self._forget(tenant, region, len(taken))
+                yield (role, region), taken
 
     def find(self, room: Room) -> tuple[str, Scope] | None:
         """Tenant and scope of whoever is next: of the tenants with room the one whose last turn is longest ago."""
@@ -188,10 +188,8 @@ class FairRow(Generic[W]):
         self._forget(tenant, region, 1)
         return waiter
 
-    def _roles_of(self, tenant: str, region: str | None) -> Iterator[_Line[W]]:
-        line = self._regions[region].lines.get(tenant) if region in self._regions else None
-        if line is not None:
-            yield line
+    def _line_of(self, tenant: str, region: str | None) -> _Line[W] | None:
+        return self._regions[region].lines.get(tenant) if region in self._regions else None
 
     def _forget(self, tenant: str, region: str | None, number: int) -> None:
         self._length -= number

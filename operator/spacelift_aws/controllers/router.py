@@ -121,9 +121,7 @@ class EventRouter:
         key = (run.metadata.namespace, run.metadata.name)
         self._lose_earlier(key, run.metadata.uid, run.metadata.resource_version)
         if self._stores.put_run(run):
-            self._left.pop(key, None)
-            self._enqueue(RunKey(*key))
-            self._wake_job(key)
+            self._changed(key)
 
     def saw_listed_run(self, run: Run | EndedRun) -> None:
         """The same from a list or a watch, where a Run that has ended need not be looked at whole."""
@@ -133,9 +131,12 @@ class EventRouter:
         key = (run.namespace, run.name)
         self._lose_earlier(key, run.uid, run.resource_version)
         if self._stores.put_ended(run):
-            self._left.pop(key, None)
-            self._enqueue(RunKey(*key))
-            self._wake_job(key)
+            self._changed(key)
+
+    def _changed(self, key: ObjectKey) -> None:
+        self._left.pop(key, None)
+        self._enqueue(RunKey(*key))
+        self._wake_job(key)
 
     def _lose_earlier(self, key: ObjectKey, uid: str, resource_version: str) -> None:
         """A Run was deleted and made anew while nobody looked: what the first one left is still to be cleared away."""

@@ -1,6 +1,5 @@
 """`run` over an API server that restarts; a control plane of its own, because the others' would see refusals."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,8 +34,9 @@ def test_no_line_of_a_thousand_a_second_is_lost_or_repeated(stage: Stage, tmp_pa
         process = Plugin(stage.cluster).start(*command, stdout=stdout, stderr=stderr)
     for lines in (1000, 5000):
         wait_until(lambda lines=lines: out.read_bytes().count(b"\n") > lines, timeout=60, what="lines")  # type: ignore[misc]
+        told = err.read_text().count("Trying again.")
         stage.cluster.stop_component("kube-apiserver")
-        time.sleep(1)
+        wait_until(lambda told=told: err.read_text().count("Trying again.") > told, timeout=60, what="the outage told")  # type: ignore[misc]
         stage.cluster.start_component("kube-apiserver")
     assert process.wait(120) == 7, err.read_text()
     assert out.read_text().splitlines() == [str(number) for number in range(1, LINES + 1)]

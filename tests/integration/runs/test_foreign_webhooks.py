@@ -1,13 +1,13 @@
 """What a cluster's own webhooks and queues do to the pods of runs."""
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
 from tests.integration.runs.play import FOREVER, Play, container, gone, play, says
 
 from sandbox.objects import Object, condition
+from sandbox.process import wait_until
 from sandbox.stage import Stage
 
 PODS = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
@@ -33,10 +33,7 @@ def tried(scene: Play) -> str:
 
 def until(scene: Play, words: str, *, told: bool = True) -> None:
     """Admission knows its configuration a moment later than it was written."""
-    deadline = time.monotonic() + 30
-    while (words in tried(scene)) is not told:
-        assert time.monotonic() < deadline, words
-        time.sleep(0.2)
+    wait_until(lambda: (words in tried(scene)) is told, timeout=30, what=words, interval=0.2)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sandbox.ports import free_port
 from spacelift_aws.runtime import health as module
 from spacelift_aws.runtime.health import BLOCKED_AFTER, UNWATCHED_AFTER, Health, HealthProbes
 from spacelift_aws.runtime.http_server import HttpServer
@@ -112,9 +113,7 @@ def ask(host: str, port: int, path: str) -> tuple[int, str]:
 @pytest.fixture
 def port(health: Health) -> int:
     """Where the probes are answered; the thread ends with the tests."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
+    number = free_port()
     HttpServer(HealthProbes(health).routes(), number).start()
     return number
 
@@ -144,8 +143,6 @@ def test_without_any_ipv6_address_ipv4_is_answered(health: Health, monkeypatch: 
             await super().start()
 
     monkeypatch.setattr(web, "TCPSite", NoIpv6)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
+    number = free_port()
     HttpServer(HealthProbes(health).routes(), number).start()
     assert ask("127.0.0.1", number, "/healthz")[0] == 200

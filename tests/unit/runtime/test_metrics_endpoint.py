@@ -2,7 +2,6 @@
 
 import asyncio
 import http.client
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.certificates import Authority
+from sandbox.ports import free_port
 from spacelift_aws.controllers.state_metrics import Source, StateCollector
 from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.kube.errors import NotNow
@@ -68,13 +68,6 @@ def get(connection: http.client.HTTPConnection, token: str | None = None) -> tup
 
 
 Listen = Callable[..., int]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-    return number
 
 
 @pytest.fixture

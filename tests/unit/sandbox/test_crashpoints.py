@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from sandbox.audit import AuditEvent
-from sandbox.crashpoints.calls import Call, Fault, Moment, Scope, Tape
+from sandbox.crashpoints.calls import Call, Disturbance, Moment, Scope, Tape
 from sandbox.crashpoints.judge import Evidence, Rules, complaints
 from sandbox.crashpoints.lives import LIVES
 from sandbox.crashpoints.minted import Minted
@@ -75,9 +75,9 @@ def test_a_point_is_met_once_and_from_a_death_on_nothing_is_sent() -> None:
 
 
 def test_a_fault_takes_one_call() -> None:
-    heard, _ = tape({Call("POST pods", 1): Fault.BUSY})
+    heard, _ = tape({Call("POST pods", 1): Disturbance.BUSY})
     orders = [heard.of_api("POST", "/api/v1/namespaces/team/pods", "") for _ in range(2)]
-    assert [order.what if order else None for order in orders] == [Fault.BUSY, None]
+    assert [order.what if order else None for order in orders] == [Disturbance.BUSY, None]
 
 
 def event(verb: str, resource: str, at: float, code: int = 200, **raw: Any) -> AuditEvent:

@@ -36,7 +36,7 @@ from spacelift_aws.controllers.run.ending import (
     never_started,
 )
 from spacelift_aws.controllers.run.pod.outcome import trouble_of
-from spacelift_aws.controllers.run.pod.refused_helper import SILENT_AFTER, refusal_of
+from spacelift_aws.controllers.run.pod.refused_helper import refusal_of, silent_at
 from spacelift_aws.controllers.run.pod.view import Pod, template_part
 from spacelift_aws.controllers.run.state import Authorized, Denied, Observed, PodSearch, SecretState
 from spacelift_aws.controllers.run.status import End
@@ -172,9 +172,8 @@ def _with_pod(seen: Observed, pod: Pod) -> Decision:
     deadline = deadline_of_pod(seen, pod)
     if refused is not None or seen.stopped or (deadline is not None and seen.now >= deadline):
         return end_pod(seen, pod)
-    silent = pod.image_volume and seen.helper_falls_back and not pod.running and pod.started_at is not None
-    silent_at = pod.started_at + SILENT_AFTER if silent and pod.started_at is not None else None
-    return _advise(seen, pod) or _with_trouble(seen, pod, earliest(deadline, silent_at))
+    silent = silent_at(pod) if seen.helper_falls_back else None
+    return _advise(seen, pod) or _with_trouble(seen, pod, earliest(deadline, silent))
 
 
 def _advise(seen: Observed, pod: Pod) -> Decision | None:

@@ -116,14 +116,16 @@ def after_the_end(seen: Observed) -> Decision:
     if seen.run.metadata.deletion_timestamp is not None:
         return Decision()  # only a finalizer holds it
     expires = expiry(seen)
+    over = expires is not None and seen.now >= expires
     kept = earlier_life.kept_by(seen.run) is not None
-    if expires is not None and seen.now >= expires and not kept:
+    if over and not kept:
         return Decision((DeleteRun(),))
     actions = status.write(seen, status.settled(seen)) or _mark(seen)
-    if kept and expires is not None and seen.now >= expires:
-        there = pod is not None and not pod.gone and pod.deletion is None
-        return Decision((*actions, *((DeletePod(pod.uid),) if there and pod is not None else ())))
-    return Decision(actions, expires)
+    if not over:
+        return Decision(actions, expires)
+    if pod is not None and not pod.gone and pod.deletion is None:
+        actions = (*actions, DeletePod(pod.uid))
+    return Decision(actions)
 
 
 def goes_on(pod: Pod) -> bool:

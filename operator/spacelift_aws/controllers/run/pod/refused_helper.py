@@ -21,6 +21,15 @@ _GONE_BEFORE = "ContainerStatusUnknown"
 """What a kubelet writes at the end of a pod of a container that it has not found."""
 
 
+def silent_at(pod: Pod) -> datetime | None:
+    """When a kubelet that goes on to say nothing of the pod's containers has been silent for too long; None where one
+    runs, or where no image volume is waited for.
+    """
+    if pod.started_at is None or pod.running or not pod.image_volume:
+        return None
+    return pod.started_at + SILENT_AFTER
+
+
 def refusal_of(pod: Pod, now: datetime, known: str | None = None) -> str | None:
     """Why another pod should take this one's place; None if nothing shows that, or if a container has ever run.
 
