@@ -98,9 +98,9 @@ def _shares(stage: Stage, namespace: str, pods: dict[str, str]) -> list[float]:
     """For each Run the seconds that the API server took for the controller's calls until its pod was there."""
     user = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
     taken: dict[tuple[str, str, str, str], float] = {}
-    for event in stage.cluster.audit_events():
+    for event in stage.cluster.audit_events(namespace):
         call = (event.verb, event.resource, event.subresource)
-        if event.user == user and event.namespace == namespace and call in CALLS:
+        if event.user == user and call in CALLS:
             # Of the patches of a status the first is meant.
             taken.setdefault((*call, event.name), (event.completed - event.received).total_seconds())
     return [

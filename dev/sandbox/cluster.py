@@ -117,9 +117,9 @@ class Cluster(abc.ABC):
         established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
         self.kubectl("wait", f"--for={established}", "--timeout=30s", *(f"--filename={path}" for path in crds))
 
-    def audit_events(self) -> Iterator[audit.AuditEvent]:
+    def audit_events(self, namespace: str = "") -> Iterator[audit.AuditEvent]:
         """What the audit log holds so far; see `audit.read`. Nothing where there is none."""
-        return audit.read(self.audit_log) if self.audit_log else iter(())
+        return audit.read(self.audit_log, namespace) if self.audit_log else iter(())
 
     def check(self) -> None:
         """ProcessError if a component of the cluster has ended by itself."""

@@ -1,7 +1,6 @@
 """Reading and writing objects of a cluster without starting a kubectl for each."""
 
 import json
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 
 import urllib3
 from kubernetes import config
+
+from sandbox.process import wait_until
 
 Object = dict[str, Any]
 
@@ -111,17 +112,19 @@ class Objects:
         what: str = "",
     ) -> Object:
         """Look again and again until the object is as wanted; AssertionError with its last view if it never is."""
-        deadline = time.monotonic() + timeout
-        while True:
+        seen: Object | None = None
+
+        def as_wanted() -> bool:
+            nonlocal seen
             seen = self.get(kind, namespace, name)
-            if until(seen):
-                return seen or {}
-            if time.monotonic() > deadline:
-                shown = json.dumps((seen or {}).get("status", seen), indent=1)
-                raise AssertionError(
-                    f"{kind} {namespace}/{name}: {what or 'not as wanted'} after {timeout:g} s:\n{shown}"
-                )
-            time.sleep(0.05)
+            return bool(until(seen))
+
+        try:
+            wait_until(as_wanted, timeout=timeout, what=what or "an object as wanted")
+        except TimeoutError as error:
+            shown = json.dumps((seen or {}).get("status", seen), indent=1)
+            raise AssertionError(f"{kind} {namespace}/{name}: {error}:\n{shown}") from None
+        return seen or {}
 
     def _path(self, kind: str, namespace: str | None) -> str:
         return _API[kind].format(namespace=f"namespaces/{namespace}")

@@ -4,15 +4,15 @@ All Runs are under way at once. The proxy answers one call of each in the API se
 its effect; then the Run goes on by itself.
 """
 
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
 
 from sandbox.apiproxy import ApiProxy, Fault, Refuse
 from sandbox.objects import Object, condition
+from sandbox.process import wait_until
 from sandbox.stage import Stage
 from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.run.answers import MEANINGS, AnswerClass, Call, Meaning
@@ -145,17 +145,22 @@ def played(_stage: Stage, api: ApiProxy) -> Iterator[dict[str, Case]]:
     _stage.integration(namespace)
     for case in CASES:
         case.begin(_stage, api, namespace)
-    left, until = {case.name: case for case in CASES}, time.monotonic() + 120
+    left = {case.name: case for case in CASES}
+
+    def none_is_left() -> bool:
+        runs = {run["metadata"]["name"]: run for run in _stage.objects.list("Run", namespace)}
+        for name in [name for name, case in left.items() if case.look(_stage, runs.get(name))]:
+            del left[name]
+        return not left
+
     try:
-        while left and time.monotonic() < until:
-            runs = {run["metadata"]["name"]: run for run in _stage.objects.list("Run", namespace)}
-            left = {name: case for name, case in left.items() if not case.look(_stage, runs.get(name))}
-            time.sleep(0.3)
+        with suppress(TimeoutError):
+            wait_until(none_is_left, timeout=60, what="an end of every Run", interval=0.3)
     finally:
         for case in CASES:
             case.proxied.close()
     yield left
-    made = [event for event in _stage.cluster.audit_events() if event.namespace == namespace and event.code == 201]
+    made = [event for event in _stage.cluster.audit_events(namespace) if event.code == 201]
     pods = [event for event in made if (event.verb, event.resource, event.subresource) == ("create", "pods", "")]
     assert len(pods) <= len(CASES), "no Run is executed twice"
 

@@ -79,7 +79,7 @@ async def create(
     return name
 
 
-async def until(api: ApiServer, name: str, condition: Callable[[Pod], bool], within: float = 15) -> Pod:
+async def until(api: ApiServer, name: str, condition: Callable[[Pod], bool], within: float = 45) -> Pod:
     """The pod once `condition` holds for it."""
     seen: Pod = {}
     deadline = time.monotonic() + within

@@ -37,8 +37,8 @@ def calls(stage: Stage, namespace: str, verb: str, resource: str) -> list[int]:
     """The answers of the API server to such calls, in a namespace."""
     return [
         event.code
-        for event in stage.cluster.audit_events()
-        if (event.verb, event.resource, event.subresource, event.namespace) == (verb, resource, "", namespace)
+        for event in stage.cluster.audit_events(namespace)
+        if (event.verb, event.resource, event.subresource) == (verb, resource, "")
     ]
 
 

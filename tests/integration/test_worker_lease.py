@@ -1,6 +1,5 @@
 """How a pool's replicas begin and end, by the Lease that they compete for."""
 
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,9 +11,6 @@ from sandbox.stage import Stage
 from sandbox.worker import SERVICE_ACCOUNT, Worker, tenant
 
 LEASE = "lease/spacelift-aws-worker-build"
-QUICKLY = 5.0
-"""Seconds for an orderly end."""
-
 pytestmark = pytest.mark.slow
 
 MakeReplica = Callable[[str], Worker]
@@ -59,11 +55,12 @@ def until_ended(process: Process, timeout: float) -> int | None:
     return process.exit_code()
 
 
-def ended_in_order(worker: Worker) -> float:
-    """Seconds until a replica that was asked to end has ended, with 0."""
-    began = time.monotonic()
+def end_in_order(worker: Worker, stage: Stage, namespace: str) -> None:
+    """Who leads and is asked to end gives the Lease back, so nobody has to wait until it runs out."""
+    leader = holder(stage, namespace)
+    assert leader
     assert worker.process.stop(grace=20) == 0
-    return time.monotonic() - began
+    assert holder(stage, namespace) != leader
 
 
 def finished(stage: Stage, namespace: str, timeout: float = 30) -> None:
@@ -81,21 +78,19 @@ def test_asked_to_end_a_replica_does_so_at_once_and_another_carries_on(
     until_leads(one)
     two.start()
     assert not leads(two)
-    assert ended_in_order(one) < QUICKLY
-    until_leads(two, timeout=QUICKLY)
+    end_in_order(one, stage, namespace)
+    until_leads(two)
     finished(stage, namespace)
     three = replica("three")
     three.start()
     assert not leads(three)
-    assert ended_in_order(three) < QUICKLY
+    assert three.process.stop(grace=20) == 0
     assert "Traceback" not in one.logs + three.logs
-    assert ended_in_order(two) < QUICKLY
+    end_in_order(two, stage, namespace)
     assert holder(stage, namespace) == ""
 
 
-def test_a_replica_that_is_killed_is_replaced_within_20_seconds(
-    stage: Stage, namespace: str, replica: MakeReplica
-) -> None:
+def test_a_replica_that_is_killed_is_replaced(stage: Stage, namespace: str, replica: MakeReplica) -> None:
     one, two = replica("one"), replica("two")
     one.start()
     until_leads(one)

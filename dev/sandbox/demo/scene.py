@@ -88,7 +88,7 @@ class Scene:
         """The audit log's entries on the namespace; an entry may come a moment after its answer."""
 
         def entries() -> list[AuditEvent]:
-            return [event for event in self.stage.cluster.audit_events() if event.namespace == self.namespace]
+            return list(self.stage.cluster.audit_events(self.namespace))
 
         with contextlib.suppress(TimeoutError):
             wait_until(lambda: bool(until(entries())), timeout=self.patience, what="the audit log")

@@ -1,7 +1,6 @@
 """One integration and its role: how they are set up, repaired, and looked at."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from sandbox.faults import (
     Rule,
 )
 from sandbox.objects import Object, condition
+from sandbox.process import wait_until
 from sandbox.stage import INSTALLATION, Policy, Stage
 
 HOME_REGION = "eu-west-1"
@@ -146,11 +146,8 @@ def events_of(stage: Stage, namespace: str, name: str) -> list[Object]:
 
 
 def eventually(until: Callable[[], object], what: str, timeout: float = 20.0) -> None:
-    """Look again and again; AssertionError when time is up."""
-    deadline = time.monotonic() + timeout
-    while not until():
-        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
-        time.sleep(0.05)
+    """Look again and again; TimeoutError when time is up."""
+    wait_until(lambda: bool(until()), timeout=timeout, what=what)
 
 
 def wait_for(scene: Scene, until: Callable[[Object | None], object], timeout: float = 20.0) -> Object:

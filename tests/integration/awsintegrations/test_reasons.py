@@ -5,13 +5,14 @@ them is asked by a test each.
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from sandbox.objects import Object, condition
+from sandbox.process import wait_until
 from sandbox.stage import INSTALLATION, Stage
 
 from .cases import ALLOW_ALL, ANOTHER_INSTALLATION, ANOTHER_NAMESPACE, CASES
@@ -44,14 +45,18 @@ def scenes(_stage: Stage) -> Iterator[dict[str, Scene]]:
 
 def _watch(scenes: Any, attribute: str, until: Callable[[Scene, Object], bool]) -> None:
     """Keep each scene's integration as soon as it is as wanted; those that never are, as they are in the end."""
-    waiting, deadline = list(scenes), time.monotonic() + 30
-    while waiting:
+    waiting = list(scenes)
+
+    def none_is_left() -> bool:
         for scene in list(waiting):
             body = scene.stage.objects.get("AwsIntegration", scene.namespace, scene.name) or {}
-            if until(scene, body) or time.monotonic() > deadline:
-                setattr(scene, attribute, body)
+            setattr(scene, attribute, body)
+            if until(scene, body):
                 waiting.remove(scene)
-        time.sleep(0.1)
+        return not waiting
+
+    with suppress(TimeoutError):
+        wait_until(none_is_left, timeout=30, what=attribute)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -92,10 +92,10 @@ class Jobs:
 
     def made(self, resource: str) -> int:
         """How many objects of a kind were ever created in the namespace, by the API server's audit log."""
-        made = ("create", resource, "", self.namespace, 201)
+        made = ("create", resource, "", 201)
         return sum(
-            (event.verb, event.resource, event.subresource, event.namespace, event.code) == made
-            for event in self.stage.cluster.audit_events()
+            (event.verb, event.resource, event.subresource, event.code) == made
+            for event in self.stage.cluster.audit_events(self.namespace)
         )
 
     def events(self, name: str) -> set[str]:

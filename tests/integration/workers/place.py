@@ -149,7 +149,7 @@ class Place:
             time.sleep(0.2)
 
     def events(self) -> list[AuditEvent]:
-        return [event for event in self.stage.cluster.audit_events() if event.namespace == self.namespace]
+        return list(self.stage.cluster.audit_events(self.namespace))
 
     def pods_made(self) -> int:
         """How many pods were ever created here."""

@@ -40,6 +40,14 @@ def test_a_request_without_an_object_has_empty_fields(tmp_path: Path) -> None:
     assert (event.resource, event.name, event.code) == ("", "", 0)
 
 
+def test_the_entries_of_one_namespace_can_be_asked_for(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    other = {**ENTRY, "requestURI": '/"team"', "objectRef": {**ENTRY["objectRef"], "namespace": "team-2"}}
+    log.write_text(f"{json.dumps(ENTRY)}\n{json.dumps(other)}\n")
+    assert [event.namespace for event in audit.read(log, "team")] == ["team"]
+    assert [event.namespace for event in audit.read(log)] == ["team", "team-2"]
+
+
 def test_a_line_that_is_being_written_is_left_for_the_next_time(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
     log.write_text(f"{json.dumps(ENTRY)}\n{json.dumps(ENTRY)[:40]}")
