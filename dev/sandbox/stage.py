@@ -31,6 +31,8 @@ from sandbox.objects import Object, Objects, RefusedError
 from sandbox.program import CRDS
 from sandbox.progress import Say, to_stderr
 
+HAS_CREDENTIALS = 'test -n "$AWS_SESSION_TOKEN"'
+"""A script that ends well where a run has its credentials: at once, where AWS's command line takes a second."""
 INSTALLATION = "acme-prod"
 API_VERSION = "aws.spacelift.io/v1beta1"
 

@@ -11,7 +11,7 @@ from sandbox.controller import Controller
 from sandbox.faults import Match, Rule
 from sandbox.objects import Object, complete, condition
 from sandbox.process import wait_until
-from sandbox.stage import Stage
+from sandbox.stage import HAS_CREDENTIALS, Stage
 from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.run.pod.outcome import CLOCK_SKEW
 from spacelift_aws.names import child_name, run_id
@@ -187,7 +187,7 @@ def test_two_controllers_by_accident_make_one_pod_and_leave_no_secret(stage: Sta
     try:
         scene = Scene(stage)
         namespace = scene.set_up("both")
-        names = [stage.run(namespace, "aws sts get-caller-identity") for _ in range(12)]
+        names = [stage.run(namespace, HAS_CREDENTIALS) for _ in range(12)]
         for name in names:
             run = stage.objects.wait("Run", namespace, name, complete)
             assert run["status"]["phase"] == "Finished"

@@ -11,7 +11,7 @@ from sandbox.apiproxy import ApiProxy, Fault, Hold, Refuse, Withhold
 from sandbox.controller import Controller
 from sandbox.objects import Object, condition
 from sandbox.process import wait_until
-from sandbox.stage import Stage
+from sandbox.stage import HAS_CREDENTIALS, Stage
 
 from ..policies import PoliciesOnOthers
 from .kit import FOREVER, Jobs, executed, failed, is_suspended
@@ -159,7 +159,7 @@ def test_two_controllers_by_accident_execute_each_job_once(stage: Stage) -> None
     rival = Controller(stage.cluster, stage.controller.environment, "rival")
     rival.start()
     try:
-        names = [jobs.create(f"both-{number}", "aws sts get-caller-identity") for number in range(8)]
+        names = [jobs.create(f"both-{number}", HAS_CREDENTIALS) for number in range(8)]
         for name in names:
             assert condition(jobs.wait(name), "Complete").get("status") == "True"
     finally:
