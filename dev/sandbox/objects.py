@@ -22,6 +22,7 @@ _API = {
     "Job": "/apis/batch/v1/{namespace}/jobs",
     "CronJob": "/apis/batch/v1/{namespace}/cronjobs",
     "Event": "/api/v1/{namespace}/events",
+    "ServiceAccount": "/api/v1/{namespace}/serviceaccounts",
     "ResourceQuota": "/api/v1/{namespace}/resourcequotas",
     "Namespace": "/api/v1/namespaces",
 }
@@ -82,6 +83,10 @@ class Objects:
     def delete(self, kind: str, namespace: str | None, name: str, **options: Any) -> None:
         """Delete an object; `options` are those of `DeleteOptions`."""
         self._call("DELETE", f"{self._path(kind, namespace)}/{name}", options)
+
+    def delete_all(self, kind: str, namespace: str) -> None:
+        """Delete all objects of a kind in a namespace, and in the background what they own."""
+        self._call("DELETE", self._path(kind, namespace), {"propagationPolicy": "Background"})
 
     def version(self, kind: str, namespace: str) -> str:
         """The version of what is there now: from it `history` goes on."""

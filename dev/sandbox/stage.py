@@ -17,6 +17,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from sandbox import audit
@@ -42,6 +43,21 @@ CUSTOMER = "222222222222"
 DEFAULT_IMAGE = "public.ecr.aws/aws-cli/aws-cli:latest"
 
 Policy = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a pod waits for: the test decides when it ends, however busy the machine is."""
+
+    file: Path
+
+    @property
+    def wait(self) -> str:
+        """The script that ends once the gate is open."""
+        return f"until test -e {self.file}; do sleep 0.1; done"
+
+    def open(self) -> None:
+        self.file.touch()
 
 
 @dataclass
@@ -106,8 +122,13 @@ class Stage:
             else:
                 break
         self.namespaces.append(name)
-        self.cluster.kubectl("wait", "--for=create", f"--namespace={name}", "serviceaccount/default", "--timeout=30s")
+        self.objects.wait("ServiceAccount", name, "default", bool, timeout=30)
         return name
+
+    def clear(self, namespace: str) -> None:
+        """Leave nothing there that executors would look after, and verify again, until the stage ends."""
+        for kind in ("Job", "Run", "AwsIntegration"):
+            self.objects.delete_all(kind, namespace)
 
     def trust(self, *external_ids: str, operator: str = "StringEquals", actions: tuple[str, ...] = ()) -> Policy:
         """A trust policy for the operator under these external IDs; under any or none where none is given."""
@@ -171,6 +192,10 @@ class Stage:
             }
         )
         return name
+
+    def gate(self) -> "Gate":
+        """A new gate for pods of the sandbox's own node, which share the folder of the cluster with the tests."""
+        return Gate(self.cluster.folder / self.fresh("gate"))
 
     def container(self, script: str) -> Object:
         """A container that runs a shell script and finds the emulated AWS."""

@@ -51,14 +51,22 @@ def _stage(meant_refusals: set[str]) -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _controller(request: pytest.FixtureRequest) -> None:
-    """A module begins with a controller that runs, whichever was the one before: its fixtures create Runs."""
+def _controller(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A module begins with a controller that runs, whichever was the one before: its fixtures create Runs.
+
+    In the end nothing is left of it that would take the controller's time from those that follow.
+    """
     tests = (item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function))
     if not any("_stage" in test.fixturenames for test in tests):
+        yield
         return
     stage: Stage = request.getfixturevalue("_stage")
     if stage.controller.process.exit_code() is not None:
         stage.controller.start()
+    before = len(stage.namespaces)
+    yield
+    for namespace in stage.namespaces[before:]:
+        stage.clear(namespace)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sandbox.process import wait_until
 from sandbox.stage import API_VERSION, INSTALLATION, Stage
 from sandbox.worker import SERVICE_ACCOUNT, Worker
 
-pytestmark = pytest.mark.usefixtures("all_policies")
+pytestmark = [pytest.mark.usefixtures("all_policies"), pytest.mark.slow]
 
 OWN = "aws-run-01m85c85x87p992kb9a3mrqfzd"
 OTHER = "aws-run-01m85fb1z88scf51hp7d6n0093"

@@ -20,6 +20,8 @@ from sandbox.stage import Stage
 from .policies import JOBS, forget_jobs
 from .policy_requests import GROUP, PLACES, ROWS, TABLE, USERS, Caller, Case, path_of
 
+pytestmark = pytest.mark.slow
+
 SPEAKS = re.compile(r"ValidatingAdmissionPolicy 'spacelift-aws-([a-z-]+)' with binding '[a-z-]+': (.*)", re.DOTALL)
 
 

@@ -14,6 +14,8 @@ from sandbox.process import wait_until
 from sandbox.stage import API_VERSION, VENDOR, Stage
 from spacelift_aws.controllers.awsintegration.probes.call import PROBE_MARK
 
+pytestmark = pytest.mark.slow
+
 Line = Mapping[str, Any]
 
 

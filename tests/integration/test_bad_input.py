@@ -9,6 +9,8 @@ from sandbox.objects import Object, condition
 from sandbox.stage import API_VERSION, Stage
 from spacelift_aws.names import run_id
 
+pytestmark = pytest.mark.slow
+
 BEYOND_PYTHON = 1500
 """Levels: deeper than Python's recursion limit and than orjson goes."""
 BEYOND_NEARLY_EVERYTHING = 9500

@@ -14,6 +14,8 @@ from spacelift_aws.controllers.run.pod.helper import Helper
 from spacelift_aws.names import executor_labels, pool_executor
 from spacelift_aws.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 NEEDED = {OPERATOR: {}, WORKER: {"installation": "acme-prod"}}
 both_charts = pytest.mark.parametrize("chart", [OPERATOR, WORKER], ids=lambda chart: chart.name)
 

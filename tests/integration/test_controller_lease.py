@@ -122,7 +122,8 @@ def test_the_other_takes_over_what_is_under_way(
 ) -> None:
     one, two = replicas
     stage.integration(namespace)
-    before = stage.run(namespace, "sleep 3")
+    gate = stage.gate()
+    before = stage.run(namespace, gate.wait)
     stage.objects.wait("Run", namespace, before, lambda run: (run or {})["status"]["phase"] == "Running")
     leader = holder(stage)
     if how == "killed":
@@ -131,6 +132,7 @@ def test_the_other_takes_over_what_is_under_way(
         assert one.process.stop(grace=20) == 0
         assert holder(stage) != leader, "nobody should have to wait until the Lease runs out"
     after = stage.run(namespace)
+    gate.open()
     wait_until(lambda: two.leads, timeout=30, what="the other to lead")
     finished(stage, namespace, [before, after])
 

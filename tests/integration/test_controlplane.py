@@ -19,6 +19,8 @@ from sandbox.cluster import Cluster, ExistingCluster, KubectlError
 from sandbox.controlplane import ControlPlane
 from sandbox.process import ProcessError, wait_until
 
+pytestmark = pytest.mark.slow
+
 GADGETS: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -200,7 +202,6 @@ def test_the_current_context_serves_as_an_existing_cluster(
     cluster.check()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_stays_until_it_is_interrupted(cluster: ControlPlane, number: signal.Signals) -> None:
     """On the cluster that runs already: what is asked here is how the command ends."""

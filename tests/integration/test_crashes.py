@@ -16,6 +16,8 @@ from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.run.pod.outcome import CLOCK_SKEW
 from spacelift_aws.names import child_name, run_id
 
+pytestmark = pytest.mark.slow
+
 MOMENTS = (
     *("issuing", "secret made", "pod made", "running", "pod ended"),
     *("pod deleted", "orphaned", "stopped", "integration deleted", "pod made and gone", "collected"),
@@ -84,9 +86,10 @@ def scene(_stage: Stage, api: ApiProxy) -> Scene:
     stage, objects = _stage, _stage.objects
     scene = Scene(stage)
     spaces = {what: scene.set_up(what) for what in MOMENTS}
-    for what, script in (("running", "sleep 6"), ("pod ended", "sleep 0.3"), ("pod deleted", "sleep 60")):
+    gate, soon = stage.gate(), stage.gate()
+    for what, script in (("running", gate.wait), ("pod ended", soon.wait), ("pod deleted", "sleep 600")):
         scene.begin(what, script)
-    for what, script in (("orphaned", "sleep 60"), ("stopped", "sleep 60"), ("integration deleted", "sleep 6")):
+    for what, script in (("orphaned", "sleep 600"), ("stopped", "sleep 600"), ("integration deleted", gate.wait)):
         scene.begin(what, script)
     for what in ("running", "pod deleted", "orphaned", "stopped", "integration deleted"):
         scene.running(what)
@@ -98,10 +101,10 @@ def scene(_stage: Stage, api: ApiProxy) -> Scene:
     with api.fault(no_pod), ExitStack() as faults:
         secret = scene.begin("secret made")
         objects.wait("Secret", spaces["secret made"], secret, bool)
-        for what, script, fault in zip(unseen, ("sleep 2", "sleep 60", "sleep 4"), no_status, strict=True):
+        for what, script, fault in zip(unseen, (soon.wait, "sleep 600", soon.wait), no_status, strict=True):
             pod = scene.begin(what, script)
             objects.wait("Pod", spaces[what], pod, bool)
-            # The mark before the pod is written; what follows after two seconds is not.
+            # The mark before the pod is written; what follows is not.
             faults.enter_context(api.fault(fault))
         stage.proxy.add(slow)
         scene.begin("issuing")
@@ -109,6 +112,7 @@ def scene(_stage: Stage, api: ApiProxy) -> Scene:
         stage.controller.kill()
     stage.proxy.remove(slow)
 
+    soon.open()
     name = child_name(scene.identifiers["pod ended"])
     objects.wait(
         "Pod", spaces["pod ended"], name, lambda pod: (pod or {}).get("status", {}).get("phase") == "Succeeded"
@@ -128,6 +132,7 @@ def scene(_stage: Stage, api: ApiProxy) -> Scene:
     objects.patch("Run", spaces["stopped"], "it", {"spec": {"stop": True}})
     objects.delete("AwsIntegration", spaces["integration deleted"], "prod")
     stage.controller.start()
+    gate.open()
     return scene
 
 

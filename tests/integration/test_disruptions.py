@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
+
 from sandbox import charts
 from sandbox.controller import NAMESPACE
 from sandbox.objects import Answer, Object, complete
 from sandbox.process import wait_until
 from sandbox.stage import Stage
+
+pytestmark = pytest.mark.slow
 
 BUDGET = "spacelift-aws-runs"
 

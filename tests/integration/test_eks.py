@@ -23,6 +23,8 @@ from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
 from sandbox.program import ROOT
 from sandbox.stage import CUSTOMER, VENDOR, Stage, set_stage
 
+pytestmark = pytest.mark.slow
+
 EKS = ROOT / "docs" / "eks"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "eks.md").read_text(), re.MULTILINE | re.DOTALL)
 COMMANDS = [block for block in BLOCKS if not block.startswith("# Needs ")]

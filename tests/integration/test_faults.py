@@ -169,7 +169,8 @@ def test_a_foreign_pod_with_the_runs_name_is_neither_adopted_nor_deleted(
 
 
 def test_a_foreign_pod_with_a_runs_labels_decides_nothing(stage: Stage, namespace: str) -> None:
-    name = running(stage, namespace, "sleep 2")
+    gate = stage.gate()
+    name = running(stage, namespace, gate.wait)
     labels = {LABEL_RUN_ID: identifier(stage, namespace, name), LABEL_EXECUTOR: "controller"}
     stage.objects.create(
         {
@@ -181,6 +182,7 @@ def test_a_foreign_pod_with_a_runs_labels_decides_nothing(stage: Stage, namespac
     )
     stage.objects.wait("Pod", namespace, "stranger", lambda pod: (pod or {})["status"]["phase"] == "Failed")
     stage.objects.delete("Pod", namespace, "stranger")
+    gate.open()
     assert stage.objects.wait("Run", namespace, name, complete)["status"]["phase"] == "Finished"
 
 

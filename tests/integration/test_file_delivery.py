@@ -144,6 +144,7 @@ def test_one_boto3_process_outlives_its_credentials_twice(scene: Scene) -> None:
     wait_until(told, timeout=20, what="an Event for each session, with its key")
 
 
+@pytest.mark.slow
 def test_a_killed_executor_goes_on_renewing_when_it_is_back(scene: Scene) -> None:
     play = scene.play
     play.run("restart", FOREVER, delivery="File")
@@ -231,6 +232,7 @@ def test_a_run_that_cannot_be_renewed_runs_on_says_so_and_is_renewed_again(
     assert play.end("withdrawn") == ("Stopped", "Stopped")
 
 
+@pytest.mark.slow
 def test_wherever_a_stop_meets_a_renewal_no_secret_stays(scene: Scene) -> None:
     play = scene.play
     roles = [f"stop {n}" for n in range(8)]
@@ -250,6 +252,7 @@ def test_wherever_a_stop_meets_a_renewal_no_secret_stays(scene: Scene) -> None:
     assert [name for name in names if play.stage.objects.get("Secret", play.namespace, name)] == []
 
 
+@pytest.mark.slow
 def test_the_aws_cli_in_one_process_across_two_renewals(controller: Stage) -> None:
     scene = by_controller(controller)
     play, late = scene.play, controller.fresh("late")
@@ -269,6 +272,7 @@ def test_the_aws_cli_in_one_process_across_two_renewals(controller: Stage) -> No
     assert len(set(keys)) == len(keys) >= 3
 
 
+@pytest.mark.slow
 def test_who_dies_between_deletion_and_creation_leaves_a_renewal_that_is_due(
     controller: Stage, request: pytest.FixtureRequest
 ) -> None:

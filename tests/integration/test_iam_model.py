@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from sandbox.aws import Account, Aws, Identity, start_aws
 from sandbox.iam import AssumeRole, Policy, denied_action
 
+pytestmark = pytest.mark.slow
+
 OWN = "acme@team-a@web"
 TAGS = (("run", "01M8HV3T5R0123456789ABCDEF"), ("stack", ""), ("space", "team-a"))
 ASKED = [

@@ -10,6 +10,8 @@ import pytest
 from sandbox import gobuild, maskhelper
 from sandbox.progress import to_stderr
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def go() -> Path:

@@ -24,6 +24,8 @@ from spacelift_aws.controllers.run.pod.build import build_pod
 from spacelift_aws.controllers.run.pod.helper import Helper, HelperDelivery
 from spacelift_aws.controllers.run.pod.masking import INIT_CONTAINER, VOLUME
 
+pytestmark = pytest.mark.slow
+
 IMAGE = "localhost/spacelift-aws-operator:test"
 NO_HELPER = "No image with the helper that masks logs is configured: set SPACELIFT_AWS_HELPER_IMAGE."
 WITHOUT_COMMAND = {"containers": [{"name": "main", "image": "hashicorp/terraform:1.13", "args": ["plan"]}]}
@@ -214,7 +216,6 @@ def test_an_api_server_that_keeps_image_volumes_is_found_out(stage: Stage, names
     assert asyncio.run(chosen(stage.cluster, namespace)) is HelperDelivery.IMAGE
 
 
-@pytest.mark.slow
 def test_an_api_server_without_image_volumes_is_found_out() -> None:
     with controlplane.start(apiserver_args=["--emulated-version=1.34"]) as cluster:
         assert asyncio.run(chosen(cluster, "default")) is HelperDelivery.INIT_CONTAINER

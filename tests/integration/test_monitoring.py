@@ -30,6 +30,8 @@ from sandbox.stage import INSTALLATION, Stage
 from sandbox.worker import Worker, tenant
 from spacelift_aws.names import child_name
 
+pytestmark = pytest.mark.slow
+
 PICTURE = os.environ.get("DASHBOARD_PICTURE")
 ALERTS = charts.OPERATOR / "files" / "alerts.yaml"
 FIRST = {"SPACELIFT_AWS_NAMESPACE": NAMESPACE, "SPACELIFT_AWS_RENEW_AFTER": "0.005"}

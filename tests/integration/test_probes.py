@@ -15,6 +15,8 @@ from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 
+pytestmark = pytest.mark.slow
+
 ALIVE = "alive; its event loop was last "
 
 BLOCKABLE = """
@@ -74,7 +76,6 @@ def test_it_is_not_ready_before_the_lists_and_says_which_one_is_missing(stage: S
     assert early.process.stop(grace=20) == 0, early.logs
 
 
-@pytest.mark.slow
 def test_a_loop_that_is_blocked_says_so_though_it_cannot_speak(stage: Stage, port: int) -> None:
     kubeconfig = stage.cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT)
     environment = {

@@ -10,7 +10,7 @@ from sandbox.objects import Object, Objects, RefusedError
 from sandbox.process import wait_until
 from sandbox.stage import API_VERSION, Stage
 
-pytestmark = pytest.mark.usefixtures("all_policies")
+pytestmark = [pytest.mark.usefixtures("all_policies"), pytest.mark.slow]
 
 REQUESTED, STOPPED = "aws.spacelift.io/requested-by", "aws.spacelift.io/stopped-by"
 

@@ -12,7 +12,7 @@ from spacelift_aws.names import child_name, run_id
 PODS = "/api/v1/pods"
 RUNS = "/apis/aws.spacelift.io/v1beta1/runs"
 
-pytestmark = pytest.mark.usefixtures("stage", "api")
+pytestmark = [pytest.mark.usefixtures("stage", "api"), pytest.mark.slow]
 
 
 def child(stage: Stage, namespace: str, name: str) -> str:

@@ -15,6 +15,8 @@ from sandbox.stage import HAS_CREDENTIALS, Stage
 
 from .policies import PoliciesOnOthers
 
+pytestmark = pytest.mark.slow
+
 NAME = "spacelift-aws-controller"
 """Of its ClusterRole and the binding."""
 

@@ -20,6 +20,8 @@ from sandbox.program import Program
 from sandbox.stage import API_VERSION, INSTALLATION, Stage
 from sandbox.worker import SERVICE_ACCOUNT, Tenant, Worker, tenant
 
+pytestmark = pytest.mark.slow
+
 CONTROLLER = f"system:serviceaccount:{controller.NAMESPACE}:{controller.SERVICE_ACCOUNT}"
 WORKER_ONLY = {"aws.spacelift.io/worker-only": "true"}
 SENTENCE = re.compile(r"namespace \S+ is for workers only .* set generateCredentialsInWorker on the AwsIntegration")

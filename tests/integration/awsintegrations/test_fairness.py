@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from sandbox.faults import (
     Match,
     Rule,
@@ -10,6 +12,8 @@ from sandbox.stage import Stage
 
 from .scene import Scene
 from .verified import finish
+
+pytestmark = pytest.mark.slow
 
 
 def test_many_broken_integrations_of_one_tenant_delay_no_other(stage: Stage, namespace: str) -> None:

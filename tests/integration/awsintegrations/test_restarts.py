@@ -1,5 +1,7 @@
 """A controller that starts anew, and one that comes back as somebody else, or as nobody."""
 
+import pytest
+
 from sandbox.faults import (
     Match,
     Rule,
@@ -10,6 +12,8 @@ from sandbox.objects import condition
 from .probes import is_probe
 from .scene import Scene, is_ready, lift, reason_of, wait_for
 from .verified import FORGED, calls_of_run, finish, since_when, verify_now, wait_for_refusal
+
+pytestmark = pytest.mark.slow
 
 
 def test_after_a_restart_nothing_is_believed_and_what_runs_wait_for_goes_first(scene: Scene) -> None:

@@ -12,6 +12,8 @@ from sandbox.controlplane import ControlPlane
 
 from .releases import RELEASE, get
 
+pytestmark = pytest.mark.slow
+
 WHOLE = ("ValidatingAdmissionPolicy", "MutatingAdmissionPolicy", "CustomResourceDefinition")
 """Kinds, and their bindings, whose defaults no tool knows: for them the rendered spec has to be the stored one."""
 

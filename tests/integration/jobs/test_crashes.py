@@ -172,13 +172,15 @@ def test_an_outage_of_the_api_server_is_waited_for(stage: Stage, api: ApiProxy) 
     jobs = Jobs(stage)
     jobs.create("stays", FOREVER)
     jobs.running("stays")
-    jobs.create("through", "sleep 3")
+    gate = stage.gate()
+    jobs.create("through", gate.wait)
     pod = jobs.run("through", lambda run: (run or {}).get("status", {}).get("podName"))["status"]["podName"]
     with ExitStack() as outage:
         for method in ("GET", "POST", "PATCH", "DELETE"):
             outage.enter_context(api.fault(Fault(method, "", Refuse(503, "ServiceUnavailable"))))
         for collection in COLLECTIONS:
             outage.enter_context(api.gap(collection))
+        gate.open()
         stage.objects.wait("Pod", jobs.namespace, pod, succeeded)
         jobs.create("meanwhile")
         jobs.patch("stays", {"spec": {"suspend": True}})

@@ -12,6 +12,8 @@ from spacelift_aws.controllers.awsintegration.probes.call import PROBE_MARK
 
 from .play import Play, integration_of, issued, play, ready, says
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def seasoned(_stage: Stage) -> Play:

@@ -12,6 +12,8 @@ from sandbox.stage import Stage
 
 from .place import Place, side_by_side, without_pods
 
+pytestmark = pytest.mark.slow
+
 
 def two_replicas_and_a_killed_leader(place: Place) -> None:
     """Only one acts; when it is killed, the other carries on once the Lease has run out."""
@@ -20,9 +22,11 @@ def two_replicas_and_a_killed_leader(place: Place) -> None:
     place.begin(name="before")
     place.ends(name="before")
     second = place.worker("second")
-    place.begin("sleep 3", name="going")
+    gate = place.stage.gate()
+    place.begin(gate.wait, name="going")
     place.running("going")
     first.kill()
+    gate.open()
     place.begin(name="after")
     wait_until(lambda: "holds Lease" in second.logs, timeout=30, what="another leader")
     place.ends(name="going")
@@ -33,10 +37,12 @@ def a_leader_that_wakes_after_a_long_pause(place: Place) -> None:
     """Stopped in the midst of a Run, overtaken, woken: no second pod, no Secret after the end."""
     place.integration()
     first = place.worker("first")
-    place.begin("sleep 2", name="before")
+    gate = place.stage.gate()
+    place.begin(gate.wait, name="before")
     place.running("before")
     second = place.worker("second")
     os.kill(first.process.pid, signal.SIGSTOP)
+    gate.open()
     try:
         place.begin("sleep 1")
         place.ends(name="before")
@@ -69,9 +75,11 @@ def killed_while_the_pod_goes_on(place: Place) -> None:
     """Back after the pod has ended."""
     place.integration()
     worker = place.worker()
-    child = place.begin("sleep 2")
+    gate = place.stage.gate()
+    child = place.begin(gate.wait)
     place.running()
     worker.kill()
+    gate.open()
     place.stage.objects.wait("Pod", place.namespace, child, lambda pod: pod["status"]["phase"] == "Succeeded")  # type: ignore[index]
     assert place.run()["status"]["phase"] == "Running"
     worker.start()
@@ -112,9 +120,11 @@ def a_pool_that_is_renamed(place: Place) -> None:
     """What the old one began the new one ends; what waits for the old one says so and keeps no Secret."""
     place.integration()
     old = place.worker("old", pool="old")
-    place.begin("sleep 2", workerPool="old")
+    gate = place.stage.gate()
+    place.begin(gate.wait, workerPool="old")
     place.running()
     old.stop()
+    gate.open()
     with without_pods(place) as kubeconfig:
         old.start({"KUBECONFIG": kubeconfig})
         child = place.begin(name="half", workerPool="old")

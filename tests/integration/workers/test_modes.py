@@ -14,13 +14,15 @@ def from_controller_to_worker_mode(place: Place) -> None:
     """A pod stays its maker's; what waits goes to the worker."""
     role = place.stage.role(place.stage.trust(place.stage.external_id(place.namespace, "prod")))
     place.stage.integration(place.namespace, trusted=False, roleArn=role)
-    child = place.begin("sleep 4", name="running")
+    gate = place.stage.gate()
+    child = place.begin(gate.wait, name="running")
     place.running("running")
     place.worker()
     own = place.account.create_role(place.stage.fresh("deploy"), place.trust())
     place.edit(generateCredentialsInWorker=True, roleArn=own)
     waiting = place.begin(name="waiting")
     place.ends(name="waiting")
+    gate.open()
     place.ends(name="running")
     assert (place.executor(child), place.executor(waiting)) == ("controller", "worker")
 
@@ -29,7 +31,8 @@ def from_worker_to_controller_mode(place: Place) -> None:
     """With Runs whose pod runs, whose Secret was issued, and that nobody has taken."""
     place.integration()
     worker = place.worker()
-    child = place.begin("sleep 6", name="running")
+    gate = place.stage.gate()
+    child = place.begin(gate.wait, name="running")
     place.running("running")
     worker.stop()
     with without_pods(place) as kubeconfig:
@@ -44,6 +47,7 @@ def from_worker_to_controller_mode(place: Place) -> None:
     place.stage.objects.wait("Secret", place.namespace, issued, lambda secret: secret is None)
     place.to_controller()
     worker.start()
+    gate.open()
     for name in ("issued", "nobody", "running"):
         place.ends(name=name)
     assert (place.executor(child), place.executor(issued)) == ("worker", "controller")
