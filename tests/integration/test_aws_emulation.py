@@ -14,6 +14,8 @@ from sandbox.faultproxy import FaultProxy
 from sandbox.faults import Match, Rule
 from sandbox.process import wait_until
 
+pytestmark = pytest.mark.slow
+
 OWN = "acme@team-a@web"
 SENT = {
     "own": OWN,

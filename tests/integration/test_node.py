@@ -19,6 +19,8 @@ from sandbox.controlplane import ControlPlane
 from sandbox.node import start_node
 from sandbox.node.apiserver import MERGE, ApiServer, read_kubeconfig
 
+pytestmark = pytest.mark.slow
+
 Pod = dict[str, Any]
 PODS = "/api/v1/namespaces/default/pods"
 NUMBERS = itertools.count(1)
@@ -398,7 +400,6 @@ async def test_logs_are_followed_to_their_end(api: ApiServer, cluster: ControlPl
     assert "sinceSeconds is not supported" in refused.stderr
 
 
-@pytest.mark.slow
 async def test_three_hundred_pods_at_once(api: ApiServer) -> None:
     names = await asyncio.gather(*(create(api, container("true")) for _ in range(300)))
     async with asyncio.timeout(60):

@@ -39,6 +39,7 @@ def test_json_and_yaml_can_be_read(page: Path) -> None:
         list(yaml.safe_load_all(block))
 
 
+@pytest.mark.slow
 def test_cloudformation_has_nothing_to_complain_about() -> None:
     linter = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run(

@@ -17,6 +17,8 @@ from sandbox import pages
 from sandbox.program import ROOT
 from sandbox.sitehook import to_repository
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = "https://github.com/spacelift-io/spacelift-aws-operator"
 # What a browser loads by itself, unlike a link, which somebody has to follow.
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "object": "data"}

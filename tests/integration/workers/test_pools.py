@@ -13,6 +13,8 @@ from sandbox.worker import SERVICE_ACCOUNT
 
 from .place import TENANT, Place, side_by_side
 
+pytestmark = pytest.mark.slow
+
 
 def own_credentials_expired(place: Place) -> None:
     """The worker waits and says so; an earlier verdict stays, with its silence."""

@@ -31,6 +31,7 @@ def test_terraform_can_be_parsed_and_escapes_templates() -> None:
     assert "$${aws:username}" in roles.as_terraform(odd)
 
 
+@pytest.mark.slow
 def test_cloudformation_has_nothing_to_complain_about(tmp_path: Path) -> None:
     template = tmp_path / "role.yaml"
     template.write_text(roles.as_cloudformation(ROLE))

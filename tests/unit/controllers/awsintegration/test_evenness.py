@@ -138,6 +138,7 @@ FEW = 100
 """Where every place of every external ID is asked: a thousand need ten times the time."""
 
 
+@pytest.mark.slow
 def test_sts_is_never_asked_faster_than_the_bucket_allows() -> None:
     """Also not with some that are broken and asked about again and again."""
     neighbours = Neighbours("5m", broken=20, count=FEW)
@@ -190,6 +191,7 @@ def rounds_of_days(days: int) -> list[float]:
     return asked
 
 
+@pytest.mark.slow
 def test_a_herd_that_started_together_drifts_apart() -> None:
     """Each round draws its jitter anew: after some weeks every hour has about its share."""
     asked = rounds_of_days(40)
