@@ -59,6 +59,7 @@ def test_runs(plugin: Plugin, finished: str) -> None:
     assert yaml.safe_load(plugin.run("runs", "-n", finished, "-o", "yaml").stdout)["kind"] == "List"
 
 
+@pytest.mark.slow
 def test_runs_as_they_change(stage: Stage, plugin: Plugin, ready: str) -> None:
     with plugin.on_terminal("runs", "-n", ready, "--watch") as terminal:
         terminal.until("NAME")
@@ -143,6 +144,7 @@ def test_trust_policy_is_what_the_status_says(stage: Stage, plugin: Plugin, read
         assert json.loads(text) == json.loads(found["status"]["trustPolicy"])
 
 
+@pytest.mark.slow
 def test_create_role_makes_what_is_then_verified(stage: Stage, namespace: str) -> None:
     stage.integration(namespace, trusted=False)
     stage.cluster.kubectl(
@@ -169,6 +171,7 @@ def test_create_role_makes_what_is_then_verified(stage: Stage, namespace: str) -
     )
 
 
+@pytest.mark.slow
 def test_revoke(stage: Stage, plugin: Plugin, ready: str) -> None:
     stage.run(ready, "sleep 60", name="long")
     stage.cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Running", "run/long", "-n", ready, "--timeout=60s")
@@ -211,6 +214,7 @@ def aws_folder() -> Path:
     return Path(aws_cli())
 
 
+@pytest.mark.slow
 def test_trace_from_all_that_aws_shows(stage: Stage, plugin: Plugin, finished: str) -> None:
     run = stage.objects.get("Run", finished, "done")
     assert run is not None
@@ -309,6 +313,7 @@ def test_kubectl_completes(plugin: Plugin, stage: Stage) -> None:
     assert {line.split("\t")[0] for line in done.stdout.splitlines()} >= {"trust", "trust-policy"}
 
 
+@pytest.mark.slow
 def test_what_changes_comes_line_by_line_without_a_terminal(
     stage: Stage, plugin: Plugin, ready: str, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ from sandbox.stage import Stage
 
 from .place import TENANT, Place, side_by_side, without_pods
 
+pytestmark = pytest.mark.slow
+
 
 def from_controller_to_worker_mode(place: Place) -> None:
     """A pod stays its maker's; what waits goes to the worker."""
