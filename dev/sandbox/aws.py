@@ -276,7 +276,7 @@ def _emulator_environment(folder: Path, host: str, port: int, mark: str) -> dict
         "AUTH": "true",
         "BIND_HOST": host,
         "GATEWAY_PORT": str(port),
-        "SERVICES": "iam,sts,cloudformation,cloudtrail",
+        "SERVICES": "iam,sts,s3,cloudformation,cloudtrail",
         # What was called, as CloudTrail tells it.
         "CLOUDTRAIL_RECORDING": "1",
         "MINISTACK_VERSION": mark,

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from sandbox.worker import Worker, tenant
 from spacelift_aws.names import child_name
 
 from .conftest import SETTINGS
-from .runs.play import FOREVER, Play, container
+from .runs.play import FOREVER, HOLD, Play, container, says
 from .test_crashes import identifier, pods_made
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a Secret for a local process")
@@ -230,6 +231,35 @@ def test_a_run_that_cannot_be_renewed_runs_on_says_so_and_is_renewed_again(
     assert healed["status"].get("message") is None
     play.patch("withdrawn", stop=True)
     assert play.end("withdrawn") == ("Stopped", "Stopped")
+
+
+def test_a_node_that_is_not_heard_of_gets_no_fresh_credentials(controller: Stage) -> None:
+    scene = by_controller(controller)
+    play, objects = scene.play, scene.stage.objects
+    # A pod that tolerates the loss of its node stays; what the node controller then says of it is written for it.
+    pod = {"containers": [scene.stage.container(FOREVER)], "terminationGracePeriodSeconds": 1}
+    play.run("lost", pod=pod, delivery="File", annotations=HOLD)
+    objects.wait("Pod", play.namespace, play.child("lost"), bool)
+    play.run("beside", FOREVER, delivery="File")
+    scene.running("beside")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    conditions = [
+        {"type": "ContainersReady", "status": "True", "lastTransitionTime": now},
+        {"type": "Ready", "status": "False", "lastTransitionTime": now},
+    ]
+    of_main = {"name": "main", "image": "sandbox", "imageID": "", "ready": True, "restartCount": 0}
+    containers = [{**of_main, "state": {"running": {"startedAt": now}}}]
+    status = {"phase": "Running", "startTime": now, "conditions": conditions, "containerStatuses": containers}
+    objects.patch("Pod", play.namespace, play.child("lost"), {"status": status}, subresource="status")
+    run = play.wait("lost", says(f"has not been heard of since {now}"))
+    assert run["status"]["phase"] == "Running"
+    sessions = scene.sessions("lost")
+    for _ in range(2):
+        scene.renewed("beside")
+    assert scene.sessions("lost") == sessions
+    for role in ("lost", "beside"):
+        objects.patch("Run", play.namespace, play.runs[role], {"spec": {"stop": True}})
+        assert play.end(role) == ("Stopped", "Stopped")
 
 
 @pytest.mark.slow

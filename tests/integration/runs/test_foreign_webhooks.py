@@ -70,6 +70,32 @@ def test_a_webhook_that_is_down_is_told_and_no_secret_waits_for_it(scene: Play, 
 
 
 @pytest.fixture
+def policy_that_denies(scene: Play) -> Iterator[str]:
+    """Denies every pod, as one does whose registry cannot be asked just now. The name of its binding."""
+    name, cluster = scene.stage.fresh("registry"), scene.stage.cluster
+    denial: Object = {"expression": "false", "message": "the image's signature cannot be looked up"}
+    policy: Object = {"matchConstraints": {"resourceRules": [PODS]}, "validations": [denial]}
+    selector: Object = {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}}
+    admission(scene, "ValidatingAdmissionPolicy", name, spec=policy)
+    matches: Object = {"matchResources": {"namespaceSelector": selector}, "validationActions": ["Deny"]}
+    admission(scene, "ValidatingAdmissionPolicyBinding", name, spec={"policyName": name, **matches})
+    until(scene, "cannot be looked up")
+    yield name
+    for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+        cluster.kubectl("delete", kind, name, "--ignore-not-found")
+    until(scene, "cannot be looked up", told=False)
+
+
+def test_a_denial_that_passes_delays_a_run_and_does_not_fail_it(scene: Play, policy_that_denies: str) -> None:
+    scene.run("denied")
+    run = scene.wait("denied", says("the image's signature cannot be looked up"))
+    assert run["status"]["phase"] == "Queued"
+    assert scene.secret("denied") is None
+    scene.stage.cluster.kubectl("delete", "validatingadmissionpolicybinding", policy_that_denies)
+    assert scene.end("denied") == ("Finished", "Finished")
+
+
+@pytest.fixture
 def mesh(scene: Play) -> Iterator[None]:
     """Gives every pod a container that never ends by itself."""
     name, cluster = scene.stage.fresh("mesh"), scene.stage.cluster

@@ -1,12 +1,15 @@
 """Whatever else brings credentials or profiles into a run's container: the run's win, or the Run says what is wrong."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration.runs.play import Play, container, play
 
+from sandbox.aws import DEFAULT_REGION
 from sandbox.objects import Object
 from sandbox.stage import Stage
 
@@ -111,6 +114,39 @@ def test_the_same_credentials_are_found_under_the_profiles_that_a_run_lists(scen
     lines = scene.logs("profiles").splitlines()
     assert [line for line in lines if line.startswith("arn:")] == assumed(scene, "profiles") * 3
     assert lines[-1] == "no other"
+
+
+STATE = """
+terraform {{
+  backend "s3" {{
+    bucket  = "{bucket}"
+    key     = "state"
+    region  = "{region}"
+    profile = "state"
+
+    use_path_style              = true
+    skip_region_validation      = true
+    skip_requesting_account_id  = true
+  }}
+}}
+resource "terraform_data" "thing" {{}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("terraform") is None, reason="there is no terraform on this machine")
+def test_terraform_keeps_its_state_under_a_profile_that_a_run_lists(scene: Play, tmp_path: Path) -> None:
+    bucket = scene.stage.fresh("state")
+    (tmp_path / "main.tf").write_text(STATE.format(bucket=bucket, region=DEFAULT_REGION))
+    store = (
+        f"aws s3api create-bucket --bucket {bucket} --create-bucket-configuration LocationConstraint={DEFAULT_REGION}"
+    )
+    quiet = "-no-color -input=false"
+    script = f"cd {tmp_path}; {store} && terraform init {quiet} && terraform apply -auto-approve {quiet}"
+    scene.run("terraform", script, delivery="File", profiles=["state"])
+    assert scene.end("terraform") == ("Finished", "Finished"), scene.logs("terraform")
+    assert "Apply complete!" in scene.logs("terraform")
+    assert not (tmp_path / "terraform.tfstate").exists()
 
 
 @pytest.mark.parametrize(
