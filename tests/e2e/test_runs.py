@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.eviction import evict, protect
 from sandbox.objects import Object, condition
 from sandbox.realnode.stage import POOL, RESEARCH, RealStage
 from sandbox.worker import TENANT
@@ -124,8 +125,19 @@ def test_a_run_is_evicted_through_the_api(stage: RealStage, namespace: str) -> N
     pod = {**limited(stage, FOREVER), "terminationGracePeriodSeconds": 1}
     run = stage.run(namespace, pod=pod)
     name = running(stage, namespace, run)["status"]["podName"]
-    evict(stage, namespace, name)
+    assert evict(stage.objects, namespace, name).status == 201
     assert reason(ended(stage, namespace, run)) == "Evicted"
+
+
+def test_an_eviction_waits_for_a_run_under_the_charts_budget(stage: RealStage, namespace: str) -> None:
+    run = stage.run(namespace, pod=limited(stage, f"until [ -e /tmp/go ]; do sleep 0.2; done; {WHO}"))
+    name = running(stage, namespace, run)["status"]["podName"]
+    protect(stage.cluster, namespace)
+    refused = evict(stage.objects, namespace, name)
+    assert refused.status == 429
+    assert "needs 1000000 healthy pods" in json.dumps(refused.content)
+    stage.cluster.kubectl("exec", name, f"--namespace={namespace}", "--container=main", "--", "touch", "/tmp/go")
+    assert_acted_as_itself(stage, namespace, ended(stage, namespace, run))
 
 
 def test_a_workers_run_has_the_tenants_identity(stage: RealStage) -> None:
@@ -136,14 +148,3 @@ def test_a_workers_run_has_the_tenants_identity(stage: RealStage) -> None:
     body = ended(stage, RESEARCH, run)
     assert_acted_as_itself(stage, RESEARCH, body)
     assert logs(stage, RESEARCH, body).startswith(f"arn:aws:sts::{TENANT}:")
-
-
-def evict(stage: RealStage, namespace: str, pod: str) -> None:
-    """Ask for a pod's eviction, as `kubectl drain` does."""
-    eviction = {
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": {"name": pod, "namespace": namespace},
-    }
-    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
-    stage.cluster.kubectl("create", f"--raw={path}", "--filename=-", input=json.dumps(eviction))
