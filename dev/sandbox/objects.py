@@ -86,7 +86,10 @@ class Objects:
 
     def delete_all(self, kind: str, namespace: str) -> None:
         """Delete all objects of a kind in a namespace, and in the background what they own."""
-        self._call("DELETE", self._path(kind, namespace), {"propagationPolicy": "Background"})
+        # The answer is not read: it holds all of them, some deeper than Python's parser goes.
+        answer = self._send("DELETE", self._path(kind, namespace), {"propagationPolicy": "Background"})
+        if answer.status >= 400:
+            raise RefusedError(answer.status, answer.data.decode(errors="replace"))
 
     def version(self, kind: str, namespace: str) -> str:
         """The version of what is there now: from it `history` goes on."""

@@ -5,6 +5,7 @@ Followed, tailed, cut to a number of bytes, and with times: those at which the n
 """
 
 import asyncio
+import io
 import os
 import ssl
 from bisect import bisect_right
@@ -113,21 +114,22 @@ async def _copy_with_times(
         position = None
         while True:
             over = ended is None or ended()
-            times.look(stream.seek(0, os.SEEK_END), datetime.now(UTC))
+            size = stream.seek(0, os.SEEK_END)
+            times.look(size, datetime.now(UTC))
             if position is None:
                 position = times.start(datetime.fromisoformat(since)) if since else 0
                 # The line that began before has an earlier time: on from its end.
                 stream.seek(max(0, position - 1))
                 position += len(stream.readline()) - 1 if position else 0
             stream.seek(position)
-            chunk = b""
-            for line in stream:
-                if not line.endswith(b"\n") and not over:
-                    break
-                chunk += (f"{times.of(position):%Y-%m-%dT%H:%M:%S.%f}000Z ".encode() if stamped else b"") + line
+            # What is written from now on has no time yet.
+            seen = stream.read(size - position)
+            lines = []
+            for line in io.BytesIO(seen if over else seen[: seen.rfind(b"\n") + 1]):
+                lines.append((f"{times.of(position):%Y-%m-%dT%H:%M:%S.%f}000Z ".encode() if stamped else b"") + line)
                 position += len(line)
-            if chunk:
-                await response.write(chunk)
+            if lines:
+                await response.write(b"".join(lines))
             if over or request.transport is None or request.transport.is_closing():
                 return
             await asyncio.sleep(_FOLLOW_EVERY)
