@@ -10,7 +10,7 @@ from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.job.view import Job
 from spacelift_aws.controllers.run.authorization import integration_key
 from spacelift_aws.controllers.run.ended import EndedRun
-from spacelift_aws.controllers.run.pod.view import Pod
+from spacelift_aws.controllers.run.pod.view import Pod, with_first_deletion
 from spacelift_aws.controllers.run.template_facts import TemplateFacts, facts_of, trimmed
 from spacelift_aws.names import child_name, run_id
 from spacelift_aws.runtime.store import ObjectKey, Store, version_of
@@ -115,12 +115,14 @@ class Stores:
         """Keep a view of a run's pod. Pods that merely carry a run's label are none of ours."""
         if pod.name != child_name(pod.run_id):
             return False
-        return self.pods.put((pod.namespace, pod.name), pod.uid, version_of(pod.resource_version), pod)
+        key = (pod.namespace, pod.name)
+        pod = with_first_deletion(pod, self.pods.get(key))
+        return self.pods.put(key, pod.uid, version_of(pod.resource_version), pod)
 
     def remove_pod(self, key: ObjectKey, uid: str, last: Pod | None = None) -> Pod | None:
         """Forget a pod that was deleted; its last view stays while its Run is there, because it tells how it ended."""
         known = self.pods.remove(key, uid)
-        pod = last or known
+        pod = with_first_deletion(last, known) if last is not None else known
         if pod is not None and pod.name == child_name(pod.run_id) and self.run_of(pod) is not None:
             self._departed[key] = replace(pod, gone=True)
         return pod

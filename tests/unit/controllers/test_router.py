@@ -1,11 +1,14 @@
 """Views of objects come in any order and any number of times: what is remembered, and what is queued."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.controllers.router import ANSWER_WITHIN, DepartedKey, IntegrationKey, RunKey
+from spacelift_aws.controllers.run.pod.outcome import outcome_of
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.names import child_name
@@ -105,6 +108,25 @@ def test_the_last_view_of_a_pod_stays_while_its_run_does(sight: Any) -> None:
     assert sight.router.pod_of(run).gone
     sight.router.lost_run(run)
     assert sight.router.pod_of(run) is None
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["held by a finalizer", "gone"])
+def test_a_pod_that_its_kubelet_was_slow_to_finish_was_deleted_when_that_was_first_asked_for(
+    sight: Any, gone: bool
+) -> None:
+    run = sight.run()
+    sight.router.saw_run(run)
+    terminated = {"exitCode": 0, "startedAt": "2026-01-02T03:04:10Z", "finishedAt": "2026-01-02T03:05:01Z"}
+    ended = {"phase": "Succeeded", "containerStatuses": [{"name": "main", "state": {"terminated": terminated}}]}
+    asked = sight.pod(run, version=2, **ended)
+    asked = replace(asked, deletion=datetime(2026, 1, 2, 3, 5, 30, tzinfo=UTC), grace=timedelta(seconds=30))
+    sight.router.saw_pod(asked)
+    # The kubelet is done a minute later: the API server writes that time and a grace of zero.
+    final = replace(asked, resource_version="3", deletion=datetime(2026, 1, 2, 3, 6, tzinfo=UTC), grace=timedelta())
+    (sight.router.lost_pod if gone else sight.router.saw_pod)(final)
+    pod = sight.stores.pod_of(run)
+    assert pod.gone is gone
+    assert outcome_of(pod).reason == "PodDeleted"
 
 
 def test_a_stranger_with_a_runs_label_is_not_its_pod(sight: Any) -> None:

@@ -133,6 +133,17 @@ class Pod:
         )
 
 
+def with_first_deletion(pod: Pod, known: Pod | None) -> Pod:
+    """The pod with the deletion that was asked for first, as the view before shows it.
+
+    Once nothing of a pod runs, its kubelet deletes it with a grace of zero, and the API server writes the time of that
+    over the time before: seconds later, or minutes where volumes are slow to go.
+    """
+    if pod.deletion is None or pod.grace or known is None or known.uid != pod.uid or known.deletion is None:
+        return pod
+    return replace(pod, deletion=known.deletion, grace=known.grace)
+
+
 def template_part(pod: Pod, names: Sequence[str]) -> Pod:
     """A pod with the containers of its template only: what a webhook puts beside them decides nothing."""
     own = tuple(one for one in pod.containers if one.name in names or one.brings_helper)
