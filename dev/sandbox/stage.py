@@ -33,7 +33,10 @@ from sandbox.program import CRDS
 from sandbox.progress import Say, to_stderr
 
 HAS_CREDENTIALS = 'test -n "$AWS_SESSION_TOKEN"'
-"""A script that ends well where a run has its credentials: at once, where AWS's command line takes a second."""
+"""For many runs at once, where AWS's command line would take a second of a processor for each.
+
+It does not show whether the credentials are the run's own, or still good.
+"""
 INSTALLATION = "acme-prod"
 API_VERSION = "aws.spacelift.io/v1beta1"
 

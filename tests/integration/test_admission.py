@@ -9,7 +9,7 @@ import pytest
 from sandbox.objects import Object, Objects, RefusedError, complete
 from sandbox.process import wait_until
 from sandbox.program import ROOT
-from sandbox.stage import API_VERSION, HAS_CREDENTIALS, Stage
+from sandbox.stage import API_VERSION, Stage
 from sandbox.worker import Worker, tenant
 from spacelift_aws.names import child_name
 
@@ -226,8 +226,8 @@ def test_a_workers_runs_go_their_way(stage: Stage, namespace: str, worker: Worke
 def assert_runs_go_their_way(stage: Stage, namespace: str) -> None:
     """To their end, stopped, and deleted in every way that is left."""
     objects = stage.objects
-    short = stage.run(namespace, HAS_CREDENTIALS, ttlSecondsAfterFinished=60)
-    file = stage.run(namespace, "cat $AWS_CONFIG_FILE", delivery="File")
+    short = stage.run(namespace, "aws sts get-caller-identity", ttlSecondsAfterFinished=60)
+    file = stage.run(namespace, "aws sts get-caller-identity && cat $AWS_CONFIG_FILE", delivery="File")
     names = [stage.run(namespace, "sleep 60") for _ in range(3)]
     for name in names:
         objects.wait("Run", namespace, name, lambda run: (run or {})["status"]["phase"] == "Running")

@@ -9,7 +9,7 @@ from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
 from sandbox.faults import Match, Rule
 from sandbox.objects import Object, RefusedError, complete, condition
 from sandbox.process import wait_until
-from sandbox.stage import HAS_CREDENTIALS, Stage
+from sandbox.stage import Stage
 from spacelift_aws.api.run import Run
 from spacelift_aws.names import LABEL_EXECUTOR, LABEL_RUN_ID, SECRET_TYPE, child_name, run_id
 
@@ -35,7 +35,7 @@ def running(stage: Stage, namespace: str, script: str = "sleep 60") -> str:
 
 def waiting(stage: Stage, namespace: str, **spec: Any) -> tuple[str, str]:
     """A Run that has no integration yet; its name, and that of its Secret and pod."""
-    name = stage.run(namespace, HAS_CREDENTIALS, **spec)
+    name = stage.run(namespace, "aws sts get-caller-identity", **spec)
     stage.objects.wait("Run", namespace, name, lambda run: issued(run).get("reason") == "IntegrationNotFound")
     return name, child_name(identifier(stage, namespace, name))
 

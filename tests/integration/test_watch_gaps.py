@@ -79,7 +79,7 @@ def test_a_run_made_anew_in_a_gap_is_another_run(stage: Stage, api: ApiProxy, na
             wait_until(lambda: api.watches(RUNS) == 1, timeout=30, what="the watch's return")
             stage.objects.delete("Run", namespace, name, propagationPolicy="Orphan")
             stage.objects.wait("Run", namespace, name, lambda run: run is None)
-            stage.run(namespace, HAS_CREDENTIALS, name=name)
+            stage.run(namespace, "aws sts get-caller-identity", name=name)
         stage.objects.wait("Secret", namespace, first, lambda body: body is None, timeout=15)
     assert stage.objects.wait("Run", namespace, name, complete)["status"]["phase"] == "Finished"
     assert child(stage, namespace, name) != first
@@ -89,7 +89,7 @@ def test_a_run_made_anew_in_a_gap_is_another_run(stage: Stage, api: ApiProxy, na
 def test_a_secret_whose_creation_is_not_answered_is_issued_anew(stage: Stage, api: ApiProxy, namespace: str) -> None:
     stage.integration(namespace)
     with api.fault(Fault("POST", f"/namespaces/{namespace}/secrets", Deafen(504), times=1)):
-        name = stage.run(namespace, HAS_CREDENTIALS)
+        name = stage.run(namespace, "aws sts get-caller-identity")
         run = stage.objects.wait("Run", namespace, name, complete)
     assert run["status"]["phase"] == "Finished"
     assert calls(stage, namespace, "create", "secrets")[-1] == 201
@@ -113,7 +113,7 @@ def test_a_secret_that_arrives_late_is_deleted_before_the_end_is_written(
 def test_a_pod_whose_creation_is_not_answered_is_made_once(stage: Stage, api: ApiProxy, namespace: str) -> None:
     stage.integration(namespace)
     with api.fault(Fault("POST", f"/namespaces/{namespace}/pods", Deafen(500), times=1)):
-        name = stage.run(namespace, HAS_CREDENTIALS)
+        name = stage.run(namespace, "aws sts get-caller-identity")
         run = stage.objects.wait("Run", namespace, name, complete)
     assert run["status"]["phase"] == "Finished"
     assert calls(stage, namespace, "create", "pods").count(201) == 1

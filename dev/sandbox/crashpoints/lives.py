@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.crashpoints.calls import Call, Scope, Tape, What
 from sandbox.objects import Object, complete, condition
-from sandbox.stage import HAS_CREDENTIALS, Stage
+from sandbox.stage import Stage
 
 RUN, INTEGRATION = "it", "prod"
 FOREVER = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
@@ -115,7 +115,7 @@ def _trusted(scene: Scene, script: str = "true", **spec: Any) -> None:
 
 
 def _finished(scene: Scene) -> None:
-    _trusted(scene, HAS_CREDENTIALS)
+    _trusted(scene, "aws sts get-caller-identity")
     scene.ended()
 
 
@@ -179,7 +179,7 @@ def _file_renewed(scene: Scene) -> None:
 
 def _renewed_before_its_start(scene: Scene) -> None:
     """Its Secret is lost while its pod waits: the kubelet says so, and a new session is issued."""
-    _trusted(scene, HAS_CREDENTIALS, annotations=HELD)
+    _trusted(scene, "aws sts get-caller-identity", annotations=HELD)
     pod = scene.pod()
     name = pod["metadata"]["name"]
     scene.stage.objects.wait("Secret", scene.namespace, name, bool, timeout=PATIENCE)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from sandbox.faults import Match
-from sandbox.stage import HAS_CREDENTIALS, Stage
+from sandbox.stage import Stage
 
 from .play import FOREVER, HOLD, HOLD_KEY, Play, phase, play, says
 
@@ -24,7 +24,7 @@ def test_a_secret_held_by_a_finalizer_holds_the_end_up(stage: Stage) -> None:
 def test_credentials_that_near_their_end_are_replaced_before_a_container_reads_them(stage: Stage) -> None:
     """Only memory and two annotations know an expiry: what stands there counts for a controller that has just begun."""
     on = play(stage)
-    on.run("late", HAS_CREDENTIALS, annotations=HOLD)
+    on.run("late", "aws sts get-caller-identity", annotations=HOLD)
     name = on.child("late")
     first = stage.objects.get("Secret", on.namespace, name) or {}
     stage.controller.kill()
