@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -109,16 +109,14 @@ class Keeper:
     def _finish_leaving(self) -> None:
         if not self._leaving:
             return
-        left = set(self._left_behind(_children()))
-        if left < self._leaving.keys():
-            left |= set(self._left_behind(_children_one_by_one()))
+        left = set(self._left_behind())
         for container in [name for name in self._leaving if name not in left]:
             _tell({"id": container, "exited": self._leaving.pop(container)[1]})
 
-    def _left_behind(self, children: Sequence[int]) -> Iterator[str]:
+    def _left_behind(self) -> Iterator[str]:
         """The leaving containers of which a process is still there; it is killed, and its children come to us then."""
         sessions = {pid: container for container, (pid, _) in self._leaving.items()}
-        for pid in children:
+        for pid in _children():
             if pid in self._running:
                 continue
             container = sessions.get(_session(pid)) or _marker(pid)
@@ -205,17 +203,9 @@ def _peek() -> int | None:
 def _children() -> list[int]:
     """The children of this process, adopted ones included, those that wait to be reaped too.
 
-    Quick, but where some end meanwhile others may be missing; see proc_tid_children(5).
+    Every process of the machine is asked for its parent: the kernel's own list may lack some where others end
+    meanwhile; see proc_tid_children(5).
     """
-    own = os.getpid()
-    try:
-        return [int(word) for word in Path(f"/proc/{own}/task/{own}/children").read_text().split()]
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        return _children_one_by_one()
-
-
-def _children_one_by_one() -> list[int]:
-    """The same without any missing: every process of the machine is asked for its parent."""
     own = str(os.getpid())
     pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [pid for pid in pids if _stat(pid)[1:2] == [own]]
