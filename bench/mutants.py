@@ -11,6 +11,7 @@ that no test notices survives: it is printed, to be looked at. What is the same 
 import argparse
 import ast
 import copy
+import importlib
 import os
 import random
 import shutil
@@ -177,13 +178,8 @@ def _try(module: str, tests: list[str], chosen: list[Mutant], total: int, until:
 
 def _warm_up() -> None:
     """What no mutant changes is imported once; every trial is a fork of this process."""
-    import boto3  # noqa: F401
-    import hypothesis  # noqa: F401
-    import kopf  # noqa: F401
-    import kubernetes  # noqa: F401
-    import pydantic  # noqa: F401
-    import pydantic_settings  # noqa: F401
-    import pytest  # noqa: F401
+    for name in ("boto3", "hypothesis", "kopf", "kubernetes", "pydantic", "pydantic_settings", "pytest"):
+        importlib.import_module(name)
 
 
 def _is_noticed(folder: Path, tests: list[str]) -> bool:

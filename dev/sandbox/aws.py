@@ -31,7 +31,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import sys
 import urllib.request
 import uuid
@@ -48,6 +47,7 @@ import botocore.session
 from botocore.config import Config
 
 from sandbox.faultproxy import FaultProxy
+from sandbox.ports import free_port
 from sandbox.process import Process, ProcessError, Supervisor
 from sandbox.progress import Say, to_stderr
 from sandbox.toolbox import only, tool
@@ -254,7 +254,7 @@ def _start(supervisor: Supervisor, python: Path, host: str) -> tuple[Process, st
     for attempt in range(1, _START_ATTEMPTS + 1):
         # Shown as its version by the health check: the sign that it is ours that answers on the port.
         mark = uuid.uuid4().hex
-        port = _free_port(host)
+        port = free_port(host)
         endpoint = f"http://{host}:{port}"
         environment = _emulator_environment(supervisor.folder, host, port, mark)
         process = supervisor.start("ministack", [python, "-I", _EMULATOR], env=environment)
@@ -298,17 +298,10 @@ def _health(endpoint: str) -> dict[str, Any]:
     return health
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def _is_ours(address: str) -> bool:
     """Whether a program can listen on it here. `host.docker.internal`, say, leads here only from inside a pod."""
     try:
-        _free_port(address)
+        free_port(address)
     except OSError:
         return False
     return True

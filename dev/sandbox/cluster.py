@@ -121,6 +121,11 @@ class Cluster(abc.ABC):
         """What the audit log holds so far; see `audit.read`. Nothing where there is none."""
         return audit.read(self.audit_log, namespace) if self.audit_log else iter(())
 
+    def lease_holder(self, name: str, namespace: str) -> str:
+        """Who holds a Lease; empty where nobody does."""
+        shown = self.kubectl("get", "lease", name, "-n", namespace, "-o", "jsonpath={.spec.holderIdentity}")
+        return shown.stdout
+
     def check(self) -> None:
         """ProcessError if a component of the cluster has ended by itself."""
         return

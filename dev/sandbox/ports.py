@@ -3,9 +3,9 @@
 import socket
 
 
-def free_port() -> int:
-    """A port of loopback's that nobody listens on at this moment."""
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on at this moment. OSError where the address is not one of this machine."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((host, 0))
         number: int = free.getsockname()[1]
     return number

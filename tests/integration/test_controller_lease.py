@@ -16,7 +16,7 @@ from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.stage import Stage
 
-LEASE = "lease/spacelift-aws-controller"
+LEASE = "spacelift-aws-controller"
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
 pytestmark = pytest.mark.slow
@@ -59,10 +59,6 @@ class Replica(Controller):
             and event.verb not in ("get", "list", "watch")
             and event.resource != "leases"
         ]
-
-
-def holder(stage: Stage) -> str:
-    return stage.cluster.kubectl("get", LEASE, "-n", NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}").stdout
 
 
 def without_events(writes: list[str]) -> list[str]:
@@ -125,12 +121,15 @@ def test_the_other_takes_over_what_is_under_way(
     gate = stage.gate()
     before = stage.run(namespace, gate.wait)
     stage.objects.wait("Run", namespace, before, lambda run: (run or {})["status"]["phase"] == "Running")
-    leader = holder(stage)
+    leader = stage.cluster.lease_holder(LEASE, NAMESPACE)
+    assert leader
     if how == "killed":
         one.kill()
     else:
         assert one.process.stop(grace=20) == 0
-        assert holder(stage) != leader, "nobody should have to wait until the Lease runs out"
+        assert stage.cluster.lease_holder(LEASE, NAMESPACE) != leader, (
+            "nobody should have to wait until the Lease runs out"
+        )
     after = stage.run(namespace)
     gate.open()
     wait_until(lambda: two.leads, timeout=30, what="the other to lead")

@@ -10,7 +10,7 @@ from sandbox.process import Process, wait_until
 from sandbox.stage import Stage
 from sandbox.worker import SERVICE_ACCOUNT, Worker, tenant
 
-LEASE = "lease/spacelift-aws-worker-build"
+LEASE = "spacelift-aws-worker-build"
 pytestmark = pytest.mark.slow
 
 MakeReplica = Callable[[str], Worker]
@@ -38,10 +38,6 @@ def replica(stage: Stage, namespace: str) -> Iterator[MakeReplica]:
             worker.kill()
 
 
-def holder(stage: Stage, namespace: str) -> str:
-    return stage.cluster.kubectl("get", LEASE, "-n", namespace, "-o", "jsonpath={.spec.holderIdentity}").stdout
-
-
 def leads(worker: Worker) -> bool:
     return "holds Lease" in worker.logs
 
@@ -57,10 +53,10 @@ def until_ended(process: Process, timeout: float) -> int | None:
 
 def end_in_order(worker: Worker, stage: Stage, namespace: str) -> None:
     """Who leads and is asked to end gives the Lease back, so nobody has to wait until it runs out."""
-    leader = holder(stage, namespace)
+    leader = stage.cluster.lease_holder(LEASE, namespace)
     assert leader
     assert worker.process.stop(grace=20) == 0
-    assert holder(stage, namespace) != leader
+    assert stage.cluster.lease_holder(LEASE, namespace) != leader
 
 
 def finished(stage: Stage, namespace: str, timeout: float = 30) -> None:
@@ -87,7 +83,7 @@ def test_asked_to_end_a_replica_does_so_at_once_and_another_carries_on(
     assert three.process.stop(grace=20) == 0
     assert "Traceback" not in one.logs + three.logs
     end_in_order(two, stage, namespace)
-    assert holder(stage, namespace) == ""
+    assert stage.cluster.lease_holder(LEASE, namespace) == ""
 
 
 def test_a_replica_that_is_killed_is_replaced(stage: Stage, namespace: str, replica: MakeReplica) -> None:
@@ -105,10 +101,10 @@ def test_who_loses_the_lease_to_another_ends_with_an_error(stage: Stage, namespa
     one.start()
     until_leads(one)
     patch = '{"spec": {"holderIdentity": "somebody"}}'
-    stage.cluster.kubectl("patch", LEASE, "-n", namespace, "--type=merge", "-p", patch)
+    stage.cluster.kubectl("patch", f"lease/{LEASE}", "-n", namespace, "--type=merge", "-p", patch)
     assert until_ended(one.process, 10) == 1
     assert "is held by another replica" in one.logs
-    assert holder(stage, namespace) == "somebody"
+    assert stage.cluster.lease_holder(LEASE, namespace) == "somebody"
 
 
 @pytest.mark.parametrize("how", ["renewals hang", "no connection"])

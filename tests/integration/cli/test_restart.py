@@ -46,9 +46,12 @@ def test_no_line_of_a_thousand_a_second_is_lost_or_repeated(stage: Stage, tmp_pa
     def until_told(words: str, times: int) -> None:
         wait_until(lambda: err.read_text().count(words) == times, timeout=60, what=f"{words}, {times} times")
 
-    for outage in (1, 2):
+    def until_more_lines() -> None:
         before = lines()
-        wait_until(lambda before=before: lines() > before + 1000, timeout=60, what="lines")  # type: ignore[misc]
+        wait_until(lambda: lines() > before + 1000, timeout=60, what="lines")
+
+    for outage in (1, 2):
+        until_more_lines()
         stage.cluster.stop_component("kube-apiserver")
         until_told("Trying again.", outage)
         stage.cluster.start_component("kube-apiserver")

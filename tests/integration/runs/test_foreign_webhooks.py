@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from tests.integration.runs.play import FOREVER, Play, container, gone, play, says
@@ -69,21 +71,30 @@ def test_a_webhook_that_is_down_is_told_and_no_secret_waits_for_it(scene: Play, 
     assert scene.end("stuck") == ("Finished", "Finished")
 
 
+@contextmanager
+def bound_policy(scene: Play, kind: str, shows: str, spec: Object, **binding: Any) -> Iterator[str]:
+    """An admission policy of the cluster's own on the namespace's pods; `shows` is what it makes of them. Its name."""
+    name, cluster = scene.stage.fresh("policy"), scene.stage.cluster
+    here: Object = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}}}
+    pods: Object = {"resourceRules": [PODS]}
+    admission(scene, kind, name, spec={"matchConstraints": pods, "failurePolicy": "Fail", **spec})
+    admission(scene, f"{kind}Binding", name, spec={"policyName": name, "matchResources": here, **binding})
+    try:
+        until(scene, shows)
+        yield name
+    finally:
+        for one in (f"{kind}Binding", kind):
+            cluster.kubectl("delete", one, name, "--ignore-not-found")
+    until(scene, shows, told=False)
+
+
 @pytest.fixture
 def policy_that_denies(scene: Play) -> Iterator[str]:
-    """Denies every pod, as one does whose registry cannot be asked just now. The name of its binding."""
-    name, cluster = scene.stage.fresh("registry"), scene.stage.cluster
-    denial: Object = {"expression": "false", "message": "the image's signature cannot be looked up"}
-    policy: Object = {"matchConstraints": {"resourceRules": [PODS]}, "validations": [denial]}
-    selector: Object = {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}}
-    admission(scene, "ValidatingAdmissionPolicy", name, spec=policy)
-    matches: Object = {"matchResources": {"namespaceSelector": selector}, "validationActions": ["Deny"]}
-    admission(scene, "ValidatingAdmissionPolicyBinding", name, spec={"policyName": name, **matches})
-    until(scene, "cannot be looked up")
-    yield name
-    for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
-        cluster.kubectl("delete", kind, name, "--ignore-not-found")
-    until(scene, "cannot be looked up", told=False)
+    """Denies every pod, as one does whose registry cannot be asked just now. Its name, and its binding's."""
+    words = "the image's signature cannot be looked up"
+    denial: Object = {"validations": [{"expression": "false", "message": words}]}
+    with bound_policy(scene, "ValidatingAdmissionPolicy", words, denial, validationActions=["Deny"]) as name:
+        yield name
 
 
 def test_a_denial_that_passes_delays_a_run_and_does_not_fail_it(scene: Play, policy_that_denies: str) -> None:
@@ -98,27 +109,12 @@ def test_a_denial_that_passes_delays_a_run_and_does_not_fail_it(scene: Play, pol
 @pytest.fixture
 def mesh(scene: Play) -> Iterator[None]:
     """Gives every pod a container that never ends by itself."""
-    name, cluster = scene.stage.fresh("mesh"), scene.stage.cluster
     command = ", ".join(json.dumps(word) for word in ("sh", "-c", FOREVER))
     proxy = f"Object.spec.containers{{name: 'istio-proxy', image: 'sandbox', command: [{command}]}}"
     expression = f"[JSONPatch{{op: 'add', path: '/spec/containers/-', value: {proxy}}}]"
-    policy: Object = {
-        "matchConstraints": {"resourceRules": [PODS]},
-        "failurePolicy": "Fail",
-        "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
-    }
-    selector: Object = {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}}
-    admission(scene, "MutatingAdmissionPolicy", name, spec=policy)
-    binding: Object = {"policyName": name, "matchResources": {"namespaceSelector": selector}}
-    admission(scene, "MutatingAdmissionPolicyBinding", name, spec=binding)
-    try:
-        until(scene, "istio-proxy")
+    adds: Object = {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}]}
+    with bound_policy(scene, "MutatingAdmissionPolicy", "istio-proxy", {"reinvocationPolicy": "Never", **adds}):
         yield
-    finally:
-        for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
-            cluster.kubectl("delete", kind, name, "--ignore-not-found")
-    until(scene, "istio-proxy", told=False)
 
 
 def test_a_sidecar_that_is_left_over_does_not_hold_a_run(scene: Play, mesh: None) -> None:
