@@ -226,9 +226,9 @@ def test_a_workers_runs_go_their_way(stage: Stage, namespace: str, worker: Worke
 def assert_runs_go_their_way(stage: Stage, namespace: str) -> None:
     """To their end, stopped, and deleted in every way that is left."""
     objects = stage.objects
-    short = stage.run(namespace, "aws sts get-caller-identity", ttlSecondsAfterFinished=60)
+    short = stage.run(namespace, "aws sts get-caller-identity", ttlSecondsAfterFinished=600)
     file = stage.run(namespace, "aws sts get-caller-identity && cat $AWS_CONFIG_FILE", delivery="File")
-    names = [stage.run(namespace, "sleep 60") for _ in range(3)]
+    names = [stage.run(namespace, "sleep 600") for _ in range(3)]
     for name in names:
         objects.wait("Run", namespace, name, lambda run: (run or {})["status"]["phase"] == "Running")
     objects.patch("Run", namespace, names[0], {"spec": {"stop": True}})
@@ -272,7 +272,7 @@ def test_a_namespace_with_runs_can_be_deleted(stage: Stage) -> None:
     namespace = stage.namespace()
     stage.integration(namespace)
     stage.run(namespace, integration="missing")
-    name = stage.run(namespace, "sleep 60")
+    name = stage.run(namespace, "sleep 600")
     run = stage.objects.wait("Run", namespace, name, lambda run: (run or {})["status"]["phase"] == "Running")
     assert run["status"]["secretName"] == child_name(run["status"]["runId"])
     stage.objects.delete("Namespace", None, namespace)

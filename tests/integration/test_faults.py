@@ -25,7 +25,7 @@ def issued(run: Object | None) -> Object:
     return condition(run, "CredentialsIssued")
 
 
-def running(stage: Stage, namespace: str, script: str = "sleep 60") -> str:
+def running(stage: Stage, namespace: str, script: str = "sleep 600") -> str:
     """A Run whose pod runs; its name."""
     stage.integration(namespace)
     name = stage.run(namespace, script)
@@ -154,7 +154,7 @@ def test_a_foreign_pod_with_the_runs_name_is_neither_adopted_nor_deleted(
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"namespace": namespace, "name": own, "labels": labels},
-            "spec": {"containers": [stage.container("sleep 60")]},
+            "spec": {"containers": [stage.container("sleep 600")]},
         }
     )
     stage.integration(namespace)

@@ -186,9 +186,11 @@ def _run_id(stage: Stage, namespace: str, name: str) -> str:
 
 def _hold(stage: Stage, namespace: str) -> str:
     """The Secret of a Run that has ended, held by somebody's finalizer."""
-    name = stage.run(namespace, "sleep 2")
+    gate = stage.gate()
+    name = stage.run(namespace, gate.wait)
     secret = child_name(_run_id(stage, namespace, name))
     stage.objects.patch("Secret", namespace, secret, {"metadata": {"finalizers": ["test.example/hold"]}})
+    gate.open()
     return secret
 
 

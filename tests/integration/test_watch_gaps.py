@@ -21,10 +21,10 @@ def child(stage: Stage, namespace: str, name: str) -> str:
     return child_name(run_id(run.metadata.creation_timestamp, run.metadata.uid))
 
 
-def running(stage: Stage, namespace: str) -> str:
+def running(stage: Stage, namespace: str, script: str = "sleep 600") -> str:
     """A Run whose pod runs; its name."""
     stage.integration(namespace)
-    name = stage.run(namespace, "sleep 60")
+    name = stage.run(namespace, script)
     stage.objects.wait("Run", namespace, name, lambda run: (run or {})["status"]["phase"] == "Running")
     return name
 
@@ -163,12 +163,14 @@ def everything(method: str, status: int) -> Fault:
 
 
 def test_an_outage_of_the_api_server_is_waited_for(stage: Stage, api: ApiProxy, namespace: str) -> None:
-    name = running(stage, namespace)
+    gate = stage.gate()
+    name = running(stage, namespace, gate.wait)
     # That the tries never end is shown with Kopf alone, in tests/unit/runtime/kopf_adapter.
     with api.fault(everything("GET", 503)) as refused, api.gap(PODS), api.gap(RUNS):
         wait_until(lambda: refused.used >= 6, timeout=60, what="refused lists and watches", interval=0.5)
         assert stage.controller.process.exit_code() is None
-    # The run may well have ended in the middle of the outage.
+        # The pod ends in the middle of the outage.
+        gate.open()
     run = stage.objects.wait("Run", namespace, name, complete, timeout=60)
     assert run["status"]["phase"] == "Finished"
     assert stage.controller.process.exit_code() is None

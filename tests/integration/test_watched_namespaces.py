@@ -131,7 +131,7 @@ def test_an_integration_where_nobody_looks_is_said_to_be_there(few: Few) -> None
 def test_what_a_watch_missed_is_listed_there_too(few: Few) -> None:
     stage, pods = few.stage, f"/api/v1/namespaces/{few.other}/pods"
     stage.integration(few.other, "gap")
-    name = stage.run(few.other, "sleep 60", integration="gap")
+    name = stage.run(few.other, "sleep 600", integration="gap")
     run = stage.objects.wait("Run", few.other, name, lambda run: (run or {})["status"]["phase"] == "Running")
     wait_until(lambda: few.proxy.watches(pods) == 1, timeout=30, what="the watch")
     with few.proxy.gap(pods):

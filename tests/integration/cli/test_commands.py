@@ -173,7 +173,7 @@ def test_create_role_makes_what_is_then_verified(stage: Stage, namespace: str) -
 
 @pytest.mark.slow
 def test_revoke(stage: Stage, plugin: Plugin, ready: str) -> None:
-    stage.run(ready, "sleep 60", name="long")
+    stage.run(ready, "sleep 600", name="long")
     stage.cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Running", "run/long", "-n", ready, "--timeout=60s")
     customer = Plugin(stage.cluster, more=as_customer(stage))
     done = customer.run("revoke", "long", "-n", ready, "--apply", "--yes")

@@ -65,7 +65,7 @@ def test_what_a_webhook_sets_ends_a_run_with_variables_at_once(
 ) -> None:
     webhook(variable, "AKIAWEBHOOK")
     role = f"webhook {variable}"
-    scene.run(role, "sleep 60")
+    scene.run(role, "sleep 600")
     assert scene.end(role) == ("Failed", "TemplateRefused")
     message = scene.wait(role)["status"]["message"]
     assert f"Container `main` was given variable {variable}" in message

@@ -104,7 +104,7 @@ def deleted_while_the_worker_is_down(place: Place) -> None:
     worker = place.worker()
     children = {}
     for name in ("orphaned", "deleted"):
-        children[name] = place.begin("sleep 60", name=name)
+        children[name] = place.begin("sleep 600", name=name)
         place.running(name)
     worker.kill()
     for name, policy in (("orphaned", "Orphan"), ("deleted", "Background")):

@@ -79,7 +79,7 @@ def test_a_vanished_pod_that_nobody_else_can_speak_for(stage: Stage, played: dic
     place = Place(stage, stage.aws.account(TENANT))
     role = stage.role(stage.trust(stage.external_id(place.namespace, "prod")))
     stage.integration(place.namespace, trusted=False, roleArn=role)
-    child = place.begin("sleep 60")
+    child = place.begin("sleep 600")
     place.running()
     stage.controller.kill()
     place.edit(generateCredentialsInWorker=True)

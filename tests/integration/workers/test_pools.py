@@ -131,7 +131,7 @@ def several_namespaces_one_of_which_is_deleted(place: Place) -> None:
     other.user = place.user
     other.integration(other.trust(place.user))
     worker = place.worker(home=home, serves=(place.namespace, other.namespace))
-    other.begin("sleep 60")
+    other.begin("sleep 600")
     other.running()
     stage.objects.delete("Namespace", None, other.namespace)
     place.begin()
