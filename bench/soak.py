@@ -1,11 +1,12 @@
 """Lives of every kind for as long as wanted, each with something that goes wrong, the controller killed now and then.
 
-    dev/uv run python bench/soak.py [--minutes 60] [--seed 1] [--kill-every 5]
+    dev/uv run python bench/soak.py [--minutes 60] [--seed 1] [--kill-every 5] [--victim standby]
 
 In each round fourteen lives chosen by chance are played side by side, each with one or two faults at calls chosen by
-chance; in every fifth round the controller is killed instead, when each life has come to a call chosen by chance. Every
-life is judged as in `bench/crash_points.py`. The controller's memory, file descriptors and threads are shown after each
-round. The same seed chooses the same lives and calls. Everything shares the machine.
+chance; in every fifth round somebody is killed instead, when each life has come to a call chosen by chance: the
+controller, or another `--victim`. Every life is judged as in `bench/crash_points.py`. The memory, file descriptors and
+threads of who does the work are shown after each round. The same seed chooses the same lives and calls. Everything
+shares the machine.
 """
 
 import argparse
@@ -17,8 +18,8 @@ from pathlib import Path
 from sandbox.apiproxy import ApiProxy
 from sandbox.audit import WITH_REQUESTS
 from sandbox.crashpoints.calls import Moment, disturbances_of
-from sandbox.crashpoints.executors import SETTINGS, rehearsal_on
-from sandbox.crashpoints.lives import LIVES, Life
+from sandbox.crashpoints.executors import SETTINGS, VICTIMS, lives_of, rehearsal_on
+from sandbox.crashpoints.lives import Life
 from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Rehearsal, Result
 from sandbox.stage import set_stage
 
@@ -28,21 +29,23 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60, help="how long (default 60)")
     parser.add_argument("--seed", type=int, default=1, help="of every choice (default 1)")
     parser.add_argument("--kill-every", type=int, default=5, help="rounds (default 5)")
+    parser.add_argument("--victim", choices=VICTIMS, default="controller", help="who is killed (default controller)")
     options = parser.parse_args()
+    lives = lives_of(options.victim)
     dice, until = random.Random(options.seed), time.monotonic() + options.minutes * 60
     results: list[Result] = []
     with set_stage(SETTINGS, audit_policy=WITH_REQUESTS) as stage, ApiProxy(stage.cluster) as api:
-        rehearsal = rehearsal_on(stage, api, say)
-        rehearsal.record(LIVES)
+        rehearsal = rehearsal_on(stage, api, options.victim, say)
+        rehearsal.record(lives)
         number = 0
         while time.monotonic() < until:
             number += 1
-            chosen = [dice.choice(LIVES) for _ in range(AT_ONCE)]
+            chosen = [dice.choice(lives) for _ in range(AT_ONCE)]
             if number % options.kill_every == 0:
                 results += rehearsal.kill_at([(_point(rehearsal, life, dice),) for life in chosen])
             else:
                 results += rehearsal.disturb([_faults(rehearsal, life, dice) for life in chosen])
-            size = _size(stage.controller.process.pid)
+            size = _size(rehearsal.victim.pid)
             say(f"round {number}: {len(results)} lives, {len(_wrong(results))} wrong; {size}")
     wrong = _wrong(results)
     for result in wrong:

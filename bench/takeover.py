@@ -19,19 +19,6 @@ from sandbox.process import wait_until
 from sandbox.stage import Stage, set_stage
 
 LONG = 60.0
-LEADS = "holds Lease"
-
-
-class Replica(Controller):
-    """A controller that competes for the Lease."""
-
-    def __init__(self, stage: Stage, name: str) -> None:
-        super().__init__(stage.cluster, {**stage.controller.environment, "SPACELIFT_AWS_NAMESPACE": NAMESPACE}, name)
-
-    def leads(self) -> bool:
-        """Whether its present process holds the Lease, or did. ProcessError if it has ended."""
-        self.process.check()
-        return LEADS in self.process.log.read_text()
 
 
 def main() -> int:
@@ -42,10 +29,11 @@ def main() -> int:
     with set_stage() as stage:
         namespace = stage.namespace()
         stage.integration(namespace)
-        leader, other = Replica(stage, "one"), Replica(stage, "two")
+        environment = {**stage.controller.environment, "SPACELIFT_AWS_NAMESPACE": NAMESPACE}
+        leader, other = (Controller(stage.cluster, environment, name) for name in ("one", "two"))
         print("starting two replicas", file=sys.stderr, flush=True)
         leader.start()
-        wait_until(leader.leads, timeout=LONG, what="a leader")
+        wait_until(lambda: _leads(leader), timeout=LONG, what="a leader")
         other.start()
         stage.cluster.kubectl("wait", f"--namespace={namespace}", "--for=condition=Ready", "awsint/prod")
         for number in range(rounds):
@@ -67,14 +55,20 @@ def main() -> int:
     return 0
 
 
+def _leads(replica: Controller) -> bool:
+    """ProcessError if it has ended."""
+    replica.process.check()
+    return replica.leads
+
+
 def _take_over(
-    stage: Stage, namespace: str, leader: Replica, other: Replica, sent: signal.Signals
+    stage: Stage, namespace: str, leader: Controller, other: Controller, sent: signal.Signals
 ) -> tuple[float, float]:
     began = time.monotonic()
     name = stage.fresh("run")
     os.kill(leader.process.pid, sent)
     stage.run(namespace, "sleep 5", name=name)
-    wait_until(other.leads, timeout=LONG, what="the other to lead", interval=0.01)
+    wait_until(lambda: _leads(other), timeout=LONG, what="the other to lead", interval=0.01)
     held = time.monotonic() - began
     stage.objects.wait("Run", namespace, name, lambda run: (run or {})["status"]["phase"] == "Running", timeout=LONG)
     runs = time.monotonic() - began

@@ -11,7 +11,7 @@ import contextlib
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +23,11 @@ from yarl import URL
 
 from sandbox import kubeconfig
 from sandbox.cluster import Cluster
-from sandbox.crashpoints.calls import Disturbance, Moment, Order, until
+from sandbox.crashpoints.calls import Disturbance, Moment, Order, WatchFault, until
 
 _OF_ONE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})
+_LATE, _AGAIN = 3.0, 1.0
+"""Seconds after which a late watch tells something, and after which one that tells twice does so again."""
 _GONE = {"kind": "Status", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old resource version"}
 
 
@@ -107,6 +109,7 @@ class ApiProxy:
         self._lifted: dict[Fault, asyncio.Event] = {}
         self._gaps: dict[str, _Gap] = {}
         self._watches: set[_Watch] = set()
+        self._watches_are: WatchFault | None = None
         self._late: set[asyncio.Task[object]] = set()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -155,6 +158,16 @@ class ApiProxy:
         finally:
             self._on_loop(self._close_gap, path)
 
+    @contextmanager
+    def watches_are(self, how: WatchFault) -> Iterator[None]:
+        """All watches tell what happens inside the `with` block like this; afterwards they are cut, and begin anew."""
+        self._watches_are = how
+        try:
+            yield
+        finally:
+            self._watches_are = None
+            self._on_loop(self._cut_watches, "")
+
     def watches(self, path: str) -> int:
         """How many watches of this collection are open, or wait for the end of a gap."""
         gap = self._gaps.get(path)
@@ -174,8 +187,12 @@ class ApiProxy:
 
     def _open_gap(self, path: str) -> None:
         self._gaps[path] = _Gap(asyncio.Event())
+        self._cut_watches(path)
+
+    def _cut_watches(self, path: str) -> None:
+        """Those of one collection, or all."""
         for watch in self._watches:
-            if watch.path == path:
+            if path in ("", watch.path):
                 watch.task.cancel()
 
     def _close_gap(self, path: str) -> None:
@@ -285,9 +302,15 @@ class ApiProxy:
             await lifted.wait()
 
     def _carry_out_later(self, http: web.BaseRequest, body: bytes, after: float) -> None:
+        async def carry_out() -> None:
+            await self._forward(http, body)
+
+        self._do_later(carry_out, after)
+
+    def _do_later(self, what: Callable[[], Awaitable[None]], after: float) -> None:
         async def later() -> None:
             await asyncio.sleep(after)
-            await self._forward(http, body)
+            await what()
 
         task = asyncio.create_task(later())
         self._late.add(task)
@@ -313,14 +336,31 @@ class ApiProxy:
             async with self._request(http, b"") as answer:
                 out = web.StreamResponse(status=answer.status, headers=_passed_on(answer.headers))
                 await out.prepare(http)
-                async for chunk in answer.content.iter_any():
-                    await out.write(chunk)
+                async for event in _lines(answer.content):
+                    await self._tell(event, out)
                 return out
         except (asyncio.CancelledError, aiohttp.ClientError):
             # Cut by a gap, or either side has gone: what remains of the connection goes too.
             return _cut(http)
         finally:
             self._watches.discard(watch)
+
+    async def _tell(self, event: bytes, out: web.StreamResponse) -> None:
+        async def tell() -> None:
+            # The watch may be over by then; who watches begins again from what it was told last.
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                await out.write(event)
+
+        match self._watches_are:
+            case WatchFault.SILENT:
+                pass
+            case WatchFault.LATE:
+                self._do_later(tell, _LATE)
+            case WatchFault.TWICE:
+                await tell()
+                self._do_later(tell, _AGAIN)
+            case None:
+                await out.write(event)
 
     def _request(
         self, http: web.BaseRequest, body: bytes
@@ -334,6 +374,15 @@ def _cut(http: web.BaseRequest) -> web.Response:
     if http.transport is not None:
         http.transport.abort()
     return web.Response(status=500)
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The events of a watch, however long they are."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
 
 
 async def _end_tasks() -> None:

@@ -49,10 +49,16 @@ class Answer:
 class Objects:
     """Somebody's hands: every call goes to the API server, nothing is remembered."""
 
-    def __init__(self, kubeconfig: Path, user: str = "", groups: Sequence[str] = ()) -> None:
-        """Whose `kubeconfig` it is; `user`, in `groups`, is somebody else, whom that one may impersonate."""
+    def __init__(
+        self, kubeconfig: Path, user: str = "", groups: Sequence[str] = (), *, retries: urllib3.Retry | None = None
+    ) -> None:
+        """Whose `kubeconfig` it is; `user`, in `groups`, is somebody else, whom that one may impersonate.
+
+        `retries` are for an API server that may be away; by default urllib3's own, three without a pause.
+        """
         self.user = user
         self._groups = groups
+        self._retries = retries
         self._api = config.new_client_from_config(str(kubeconfig))
         self._server: str = self._api.configuration.host
 
@@ -154,6 +160,8 @@ class Objects:
             headers["Impersonate-User"] = self.user
         for group in self._groups:
             headers.add("Impersonate-Group", group)
+        if self._retries is not None:
+            how["retries"] = self._retries
         token = self._api.configuration.get_api_key_with_prefix("BearerToken")
         if token:
             headers["Authorization"] = token

@@ -10,7 +10,8 @@ from sandbox.process import Process
 ROOT = Path(__file__).resolve().parents[2]
 CRDS = ROOT / "crds"
 
-READY = "ready as installation"
+READY, LEADS = "ready as installation", "holds Lease"
+"""What its log says once it has listed everything, and once it leads."""
 _READY_WITHIN = 60.0
 
 
@@ -52,6 +53,11 @@ class Program:
     def runs(self) -> bool:
         """Whether its process was started and has not ended."""
         return self._process is not None and self._process.exit_code() is None
+
+    @property
+    def leads(self) -> bool:
+        """Whether the process that runs, or ran last, holds its Lease, or did."""
+        return LEADS in self.process.log.read_text()
 
     @property
     def logs(self) -> str:

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sandbox import charts
-from sandbox.aws import Aws, Identity
+from sandbox.aws import Account, Aws, Identity
 from sandbox.cluster import Cluster
 from sandbox.program import Program
 
@@ -16,22 +17,30 @@ TENANT = "333333333333"
 
 @dataclass(frozen=True)
 class Tenant:
-    """Somebody in an AWS account of their own, under whose identity a pool works, and the role it may assume."""
+    """Somebody in an AWS account of their own, under whose identity a pool works, and a role it may assume."""
 
+    account: Account
     identity: Identity
     role_arn: str
+
+    def role(self, name: str) -> str:
+        """Another role that trusts this identity alone."""
+        return self.account.create_role(name, _trust(self.identity))
 
 
 def tenant(aws: Aws, name: str, account: str = TENANT) -> Tenant:
     """A new user, and a new role that trusts this user alone. `name` is unique in the account."""
     owner = aws.account(account)
     user = owner.create_user(f"{name}-worker")
-    allow = {"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"]}
-    owner.put_user_policy(f"{name}-worker", {"Version": "2012-10-17", "Statement": [{**allow, "Resource": "*"}]})
-    role = owner.create_role(
-        f"{name}-deploy", {"Version": "2012-10-17", "Statement": [{**allow, "Principal": {"AWS": user.arn}}]}
-    )
-    return Tenant(user, role)
+    owner.put_user_policy(f"{name}-worker", {"Version": "2012-10-17", "Statement": [{**_ALLOW, "Resource": "*"}]})
+    return Tenant(owner, user, owner.create_role(f"{name}-deploy", _trust(user)))
+
+
+_ALLOW = {"Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"]}
+
+
+def _trust(identity: Identity) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [{**_ALLOW, "Principal": {"AWS": identity.arn}}]}
 
 
 class Worker(Program):

@@ -40,11 +40,6 @@ class Replica(Controller):
         claims = json.loads(own.read_text())["users"][0]["user"]["token"].split(".")[1]
         self._credential = "JTI=" + json.loads(base64.urlsafe_b64decode(claims + "=="))["jti"]
 
-    @property
-    def leads(self) -> bool:
-        """Whether it holds the Lease, or did."""
-        return "holds Lease" in self.logs
-
     def ready(self) -> bool:
         """Whether its probe says so."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5) as answer:

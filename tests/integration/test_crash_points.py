@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sandbox.apiproxy import ApiProxy
-from sandbox.controller import SERVICE_ACCOUNT
-from sandbox.crashpoints.calls import Call, Disturbance, Moment, What, disturbances_of
+from sandbox.crashpoints.calls import Call, Disturbance, Moment, WatchFault, What, disturbances_of
 from sandbox.crashpoints.executors import OneController
-from sandbox.crashpoints.judge import Rules
 from sandbox.crashpoints.lives import LIVES
 from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Rehearsal
 from sandbox.stage import Stage
@@ -23,7 +21,7 @@ SLOW = (Disturbance.LOST, Disturbance.LATE)
 @pytest.fixture(scope="module")
 def rehearsal(_stage: Stage, api: ApiProxy) -> Iterator[Rehearsal]:
     """With the calls of the chosen lives recorded."""
-    rehearsal = Rehearsal(_stage, api, OneController(_stage.controller), Rules.of(SERVICE_ACCOUNT), print)
+    rehearsal = Rehearsal(_stage, api, OneController(_stage), print)
     rehearsal.record(CHOSEN)
     yield rehearsal
     _stage.proxy.orders, _stage.proxy.overhear = lambda _request: None, None
@@ -44,6 +42,12 @@ def test_a_controller_that_dies_at_any_call_loses_and_leaks_nothing(rehearsal: R
     assert {str(result.point): result.complaints for result in results if result.complaints} == {}
     # What is called depends a little on the order of things: a conflict more, a status less.
     assert sum(result.met for result in results) > AT_ONCE / 2
+
+
+@pytest.mark.parametrize("how", [WatchFault.LATE, WatchFault.TWICE])
+def test_watches_that_tell_late_or_twice_change_no_end(rehearsal: Rehearsal, how: WatchFault) -> None:
+    results = rehearsal.mislead(CHOSEN, how)
+    assert {str(result.point): result.complaints for result in results if result.complaints} == {}
 
 
 def test_any_call_that_goes_wrong_is_made_good(rehearsal: Rehearsal) -> None:

@@ -38,12 +38,8 @@ def replica(stage: Stage, namespace: str) -> Iterator[MakeReplica]:
             worker.kill()
 
 
-def leads(worker: Worker) -> bool:
-    return "holds Lease" in worker.logs
-
-
 def until_leads(worker: Worker, timeout: float = 20) -> None:
-    wait_until(lambda: leads(worker), timeout=timeout, what="a replica that leads")
+    wait_until(lambda: worker.leads, timeout=timeout, what="a replica that leads")
 
 
 def until_ended(process: Process, timeout: float) -> int | None:
@@ -73,13 +69,13 @@ def test_asked_to_end_a_replica_does_so_at_once_and_another_carries_on(
     one.start()
     until_leads(one)
     two.start()
-    assert not leads(two)
+    assert not two.leads
     end_in_order(one, stage, namespace)
     until_leads(two)
     finished(stage, namespace)
     three = replica("three")
     three.start()
-    assert not leads(three)
+    assert not three.leads
     assert three.process.stop(grace=20) == 0
     assert "Traceback" not in one.logs + three.logs
     end_in_order(two, stage, namespace)
@@ -123,6 +119,6 @@ def test_who_cannot_renew_ends_with_an_error_before_another_begins(
                 assert until_ended(one.process, 20) == 1
     assert until_ended(one.process, 20) == 1
     assert "was not renewed in time" in one.logs
-    assert not leads(two)
+    assert not two.leads
     until_leads(two, timeout=20)
     finished(stage, namespace)

@@ -41,6 +41,14 @@ class Disturbance(Enum):
     UNAVAILABLE = "503"
 
 
+class WatchFault(Enum):
+    """How every watch tells what it sees."""
+
+    LATE = "three seconds late"
+    TWICE = "twice, the second time when it is old"
+    SILENT = "not at all, and stays open"
+
+
 _OF_STS = (
     Disturbance.NO_CONNECTION,
     Disturbance.RESET,
@@ -63,7 +71,7 @@ class Call:
         return f"{self.name} #{self.number}"
 
 
-What = Moment | Disturbance
+What = Moment | Disturbance | WatchFault
 
 
 def disturbances_of(call: Call) -> tuple[Disturbance, ...]:

@@ -1,15 +1,26 @@
-"""Who is killed: a controller that is started again, or the one of two that leads."""
+"""Who is killed: a controller that is started again, the one of two that leads, a pool's worker, or the API server."""
 
 from collections.abc import Callable
 
+import urllib3
+
 from sandbox.apiproxy import ApiProxy
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT, Controller
+from sandbox.controlplane import ControlPlane
 from sandbox.crashpoints.judge import Rules
-from sandbox.crashpoints.rehearsal import Rehearsal
+from sandbox.crashpoints.lives import INTEGRATION, LIVES, Life
+from sandbox.crashpoints.rehearsal import Rehearsal, Victim
+from sandbox.objects import Object, Objects
 from sandbox.process import wait_until
 from sandbox.stage import Stage
+from sandbox.worker import SERVICE_ACCOUNT as OF_WORKERS
+from sandbox.worker import Worker, tenant
 
 LEADS_WITHIN = 60.0
+UNTIL_IT_IS_BACK = urllib3.Retry(
+    60, backoff_factor=0.1, backoff_max=1, allowed_methods=None, status_forcelist=(429, 500, 503), raise_on_status=False
+)
+"""For the hands that play the lives: only the executor is to be troubled."""
 
 SETTINGS = {
     # Minutes become seconds, so that what comes after them is seen.
@@ -27,52 +38,150 @@ SETTINGS = {
 
 
 class OneController:
-    """A controller that is killed and started again."""
+    """The stage's controller, which runs behind both proxies: it is killed and started again."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    rules = Rules.of(SERVICE_ACCOUNT)
+    spare = 3
 
-    def start(self) -> None:
-        self._controller.start()
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    @property
+    def pid(self) -> int:
+        return self._stage.controller.process.pid
+
+    def places(self, count: int) -> list[str]:
+        return [self._stage.namespace() for _ in range(count)]
+
+    def trusting(self, namespace: str) -> Object:
+        return {"roleArn": self._stage.role(self._stage.trust(self._stage.external_id(namespace, INTEGRATION)))}
 
     def kill(self) -> None:
-        self._controller.kill()
+        self._stage.controller.kill()
 
     def revive(self) -> None:
-        self._controller.start()
+        self._stage.controller.start()
 
 
-class Pair:
+class OneOfTwoControllers(OneController):
     """Two controllers that compete for the Lease: the one that leads is killed, and the other carries on."""
 
     def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
         environment = {**stage.controller.environment, "SPACELIFT_AWS_NAMESPACE": NAMESPACE}
         self._leader, self._other = (Controller(stage.cluster, environment, name) for name in ("one", "two"))
-
-    def start(self) -> None:
-        """Start both; the first one leads."""
         self._leader.start()
-        wait_until(lambda: _leads(self._leader), timeout=LEADS_WITHIN, what="a leader")
+        wait_until(lambda: self._leader.leads, timeout=LEADS_WITHIN, what="a leader")
         self._other.start()
+
+    @property
+    def pid(self) -> int:
+        return self._leader.process.pid
 
     def kill(self) -> None:
         self._leader.kill()
 
     def revive(self) -> None:
         """The one that was killed comes back, and waits in its turn."""
-        wait_until(lambda: _leads(self._other), timeout=LEADS_WITHIN, what="the other to lead")
+        wait_until(lambda: self._other.leads, timeout=LEADS_WITHIN, what="the other to lead")
         self._leader, self._other = self._other, self._leader
         self._other.start()
 
 
-def _leads(controller: Controller) -> bool:
-    return "holds Lease" in controller.process.log.read_text()
+class OneWorker:
+    """A worker behind both proxies that is killed and started again, beside a controller that is left alone.
+
+    It is told at its start which namespaces it serves, so it starts anew for new ones.
+    """
+
+    rules = Rules.of(OF_WORKERS)
+    spare = 3
+
+    def __init__(self, stage: Stage, api: ApiProxy) -> None:
+        self._stage, self._api = stage, api
+        self._home = stage.namespace()
+        self._tenant = tenant(stage.aws, self._home)
+        self._worker: Worker | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._worker is not None
+        return self._worker.process.pid
+
+    def places(self, count: int) -> list[str]:
+        stage, namespaces = self._stage, [self._stage.namespace() for _ in range(count)]
+        if self._worker is not None:
+            self._worker.stop()
+        environment = {
+            **stage.controller.environment,
+            **stage.aws.environment(self._tenant.identity, endpoint=stage.proxy.endpoint),
+        }
+        self._worker = Worker(
+            stage.cluster, environment, self._home, name=stage.fresh("worker"), namespaces=(self._home, *namespaces)
+        )
+        self._worker.install()
+        kubeconfig = self._api.kubeconfig(stage.cluster.kubeconfig_for(self._home, OF_WORKERS))
+        self._worker.environment["KUBECONFIG"] = str(kubeconfig)
+        self._worker.start()
+        return namespaces
+
+    def trusting(self, namespace: str) -> Object:
+        return {"roleArn": self._tenant.role(namespace), "generateCredentialsInWorker": True}
+
+    def kill(self) -> None:
+        assert self._worker is not None
+        self._worker.kill()
+
+    def revive(self) -> None:
+        assert self._worker is not None
+        self._worker.start()
 
 
-def rehearsal_on(stage: Stage, api: ApiProxy, say: Callable[[str], None], *, standby: bool = False) -> Rehearsal:
-    """Start the controller, or two of them, behind both proxies."""
-    kubeconfig = api.kubeconfig(stage.cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT))
-    stage.controller.environment["KUBECONFIG"] = str(kubeconfig)
-    executor = Pair(stage) if standby else OneController(stage.controller)
-    executor.start()
-    return Rehearsal(stage, api, executor, Rules.of(SERVICE_ACCOUNT), say)
+class TheApiServer(OneController):
+    """The API server is killed and started again on the same data, while the controller goes on."""
+
+    spare = 6
+    """Calls that came too early are made again."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        assert isinstance(stage.cluster, ControlPlane)
+        self._cluster = stage.cluster
+        stage.objects = Objects(stage.cluster.kubeconfig, retries=UNTIL_IT_IS_BACK)
+
+    def kill(self) -> None:
+        self._cluster.stop_component("kube-apiserver")
+
+    def revive(self) -> None:
+        self._cluster.start_component("kube-apiserver")
+
+
+VICTIMS = ("controller", "standby", "worker", "api-server")
+
+
+def rehearsal_on(stage: Stage, api: ApiProxy, victim: str, say: Callable[[str], None]) -> Rehearsal:
+    """Start all that one of VICTIMS needs, and it."""
+    if victim != "worker":
+        kubeconfig = api.kubeconfig(stage.cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT))
+        stage.controller.environment["KUBECONFIG"] = str(kubeconfig)
+    if victim != "standby":
+        stage.controller.start()
+    return Rehearsal(stage, api, _victim(stage, api, victim), say)
+
+
+def _victim(stage: Stage, api: ApiProxy, victim: str) -> Victim:
+    match victim:
+        case "controller":
+            return OneController(stage)
+        case "standby":
+            return OneOfTwoControllers(stage)
+        case "worker":
+            return OneWorker(stage, api)
+        case "api-server":
+            return TheApiServer(stage)
+    raise ValueError(f"{victim} is none of {', '.join(VICTIMS)}")
+
+
+def lives_of(victim: str) -> tuple[Life, ...]:
+    """Those it has a part in: integrations are the controller's, and so are Runs that have none."""
+    return tuple(life for life in LIVES if victim != "worker" or (life.has_integration and life.of_run))

@@ -96,7 +96,7 @@ def complaints(evidence: Evidence, rules: Rules) -> list[str]:
         *_of_the_end(evidence),
         *_of_pods(evidence, ours),
         *_of_secrets(evidence, ours),
-        *_of_permissions(ours, rules),
+        *_of_permissions(evidence.life, ours, rules),
         *_of_the_budget(evidence, rules),
         *_of_credentials(evidence),
     ]
@@ -146,11 +146,12 @@ def _is_end(event: AuditEvent) -> bool:
     return (event.verb, _resource(event), event.code) == ("patch", "runs/status", 200) and phase in TERMINAL
 
 
-def _of_permissions(ours: Sequence[AuditEvent], rules: Rules) -> Iterable[str]:
+def _of_permissions(life: Life, ours: Sequence[AuditEvent], rules: Rules) -> Iterable[str]:
     for event in ours:
         if (event.verb, event.api_group, _resource(event)) not in rules.allowed:
             yield f"its role does not list {event.verb} {_resource(event)}"
-        if event.raw.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid":
+        forbidden = event.raw.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
+        if forbidden and not life.rights_end:
             yield f"forbidden: {event.verb} {_resource(event)}"
 
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sandbox.crashpoints.calls import Call, Scope, Tape, What
+from sandbox.crashpoints.calls import Call, Scope, Tape, WatchFault, What
 from sandbox.objects import Object, complete, condition
 from sandbox.stage import Stage
+
+Trusting = Callable[[str], Object]
+"""What an AwsIntegration in a namespace says so that it is trusted: the `spec` of one with a role of its own."""
 
 RUN, INTEGRATION = "it", "prod"
 FOREVER = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
@@ -24,6 +27,7 @@ class Scene:
 
     stage: Stage
     tape: Tape
+    trusting: Trusting
     namespace: str
     covers: Callable[[str], bool]
     at: dict[Call, What] = field(default_factory=dict)
@@ -32,15 +36,20 @@ class Scene:
     def __post_init__(self) -> None:
         self.scope = Scope(self.covers, dict(self.at))
 
+    @property
+    def patience(self) -> float:
+        """Seconds for one thing to come about. That a watch is silent is noticed after a minute and a half."""
+        return PATIENCE * (3 if WatchFault.SILENT in self.at.values() else 1)
+
     def counted(self) -> None:
         """The life begins: from here on calls are counted."""
         self.tape.begin(self.namespace, self.scope)
 
     def integration(self, **spec: Any) -> Object:
         """An AwsIntegration with a role that trusts it; its calls to STS are known by the role."""
-        role = self.stage.role(self.stage.trust(self.stage.external_id(self.namespace, INTEGRATION)))
-        self.tape.own(role, self.namespace)
-        return self.stage.integration(self.namespace, INTEGRATION, **{"roleArn": role, **spec})
+        trusted = self.trusting(self.namespace)
+        self.tape.own(trusted["roleArn"], self.namespace)
+        return self.stage.integration(self.namespace, INTEGRATION, **{**trusted, **spec})
 
     def verified(self, status: str = "True") -> None:
         """Wait until the integration is, or is not, ready."""
@@ -51,7 +60,7 @@ class Scene:
         self.stage.run(self.namespace, script, name=RUN, **{"maskLogs": "Never", **spec})
 
     def wait(self, kind: str, name: str, until: Callable[[Object | None], object]) -> Object:
-        return self.stage.objects.wait(kind, self.namespace, name, until, timeout=PATIENCE)
+        return self.stage.objects.wait(kind, self.namespace, name, until, timeout=self.patience)
 
     def phase(self, *phases: str) -> Object:
         """Wait until the Run is in one of these."""
@@ -68,7 +77,7 @@ class Scene:
 
     def pod(self, until: Callable[[Object], object] = bool) -> Object:
         """The Run's pod, once there is one as wanted; empty where the Run has ended without."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
             pods = self.stage.objects.list("Pod", self.namespace, "aws.spacelift.io/run-id")
             if pods and until(pods[0]):
@@ -95,6 +104,9 @@ class Life:
     """Phase and reason of the Run's end; empty: the Run is gone."""
     pods: tuple[int, int] = (1, 1)
     """How many pods are ever made, from and to."""
+    has_integration: bool = True
+    rights_end: bool = False
+    """Whether a worker's rights, which are bound in the namespace, go with it."""
     of_run: bool = True
     """Whether a Run's calls are counted, or an AwsIntegration's."""
     open_ended: bool = False
@@ -182,12 +194,12 @@ def _renewed_before_its_start(scene: Scene) -> None:
     _trusted(scene, "aws sts get-caller-identity", annotations=HELD)
     pod = scene.pod()
     name = pod["metadata"]["name"]
-    scene.stage.objects.wait("Secret", scene.namespace, name, bool, timeout=PATIENCE)
+    scene.stage.objects.wait("Secret", scene.namespace, name, bool, timeout=scene.patience)
     scene.stage.objects.delete("Secret", scene.namespace, name)
     waiting = {"reason": "CreateContainerConfigError", "message": f'secret "{name}" not found'}
     status = {"phase": "Pending", "containerStatuses": [_state(waiting=waiting)]}
     scene.stage.objects.patch("Pod", scene.namespace, name, {"status": status}, subresource="status")
-    scene.stage.objects.wait("Secret", scene.namespace, name, bool, timeout=PATIENCE)
+    scene.stage.objects.wait("Secret", scene.namespace, name, bool, timeout=scene.patience)
     scene.let_go()
     scene.ended()
 
@@ -235,7 +247,7 @@ def _namespace_deleted(scene: Scene) -> None:
     _trusted(scene, FOREVER)
     scene.phase("Running")
     scene.stage.objects.delete("Namespace", None, scene.namespace)
-    scene.stage.objects.wait("Namespace", None, scene.namespace, lambda body: body is None, timeout=PATIENCE)
+    scene.stage.objects.wait("Namespace", None, scene.namespace, lambda body: body is None, timeout=scene.patience)
 
 
 def _time_to_live(scene: Scene) -> None:
@@ -271,17 +283,23 @@ LIVES = (
     Life("finished", _finished, _end("Finished")),
     Life("failed", _failed, _end("Failed", "ContainerFailed")),
     Life("template refused", _refused, _end("Failed", "TemplateRefused"), pods=(0, 0)),
-    Life("stopped while queued", _stopped_while_queued, _end("Stopped"), pods=(0, 0)),
+    Life("stopped while queued", _stopped_while_queued, _end("Stopped"), pods=(0, 0), has_integration=False),
     Life("stopped while preparing", _stopped_while_preparing, _end("Stopped")),
     Life("stopped while running", _stopped_while_running, _end("Stopped")),
     Life("deadline", _deadline, _end("Failed", "DeadlineExceeded")),
-    Life("starting deadline", _starting_deadline, _end("Failed", "StartingDeadlineExceeded"), pods=(0, 0)),
+    Life(
+        "starting deadline",
+        _starting_deadline,
+        _end("Failed", "StartingDeadlineExceeded"),
+        pods=(0, 0),
+        has_integration=False,
+    ),
     Life("file, renewed", _file_renewed, _end("Stopped"), open_ended=True),
     Life("renewed before its start", _renewed_before_its_start, _end("Finished")),
     Life("masked", _masked, _end("Finished")),
     Life("deleted", _deleted),
     Life("pod deleted", _pod_deleted, _end("Failed", "PodDeleted")),
-    Life("namespace deleted", _namespace_deleted),
+    Life("namespace deleted", _namespace_deleted, rights_end=True),
     Life("time to live", _time_to_live),
     Life("integration", _integration, pods=(0, 0), of_run=False, open_ended=True),
 )

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sandbox.apiproxy import ApiProxy
-from sandbox.crashpoints.calls import Call, Disturbance, Moment, Tape, What
+from sandbox.crashpoints.calls import Call, Moment, Tape, WatchFault, What
 from sandbox.crashpoints.judge import AuditTail, Evidence, Kind, Rules, complaints, kinds
 from sandbox.crashpoints.lives import RUN, Life, Scene
 from sandbox.crashpoints.minted import Minted
+from sandbox.objects import Object
 from sandbox.stage import Stage
 
 AT_ONCE = 14
@@ -19,13 +20,30 @@ AT_ONCE = 14
 REACHED_WITHIN = 60.0
 LINGERING = 3.0
 """Seconds in which what follows the end of a life is called."""
-SPARE = {Moment: 3, Disturbance: 6}
-"""How many more calls of a kind than twice the usual a death or a fault may cost."""
+SPARE = 6
+"""How many more calls of a kind than twice the usual a fault may cost."""
 CREDENTIALS = "aws.spacelift.io/run-credentials"
+EVERY_WATCH = Call("every watch", 1)
+"""Stands for a call where it is watches that go wrong."""
 
 
-class Executor(Protocol):
-    """Who does the work, and can be killed."""
+class Victim(Protocol):
+    """Who does the work and can be killed, or what that one depends on."""
+
+    rules: Rules
+    """Of the account whose calls are judged."""
+    spare: int
+    """How many more calls of a kind than twice the usual a death may cost."""
+
+    @property
+    def pid(self) -> int:
+        """Of the process that does the work now."""
+
+    def places(self, count: int) -> list[str]:
+        """New namespaces where the work is done."""
+
+    def trusting(self, namespace: str) -> Object:
+        """See `lives.Trusting`."""
 
     def kill(self) -> None: ...
 
@@ -65,19 +83,9 @@ class Score:
 class Rehearsal:
     """A stage whose executor reaches everything through both proxies."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        api: ApiProxy,
-        executor: Executor,
-        rules: Rules,
-        say: Callable[[str], None],
-        place: Callable[[], str] | None = None,
-    ) -> None:
-        """`place` makes a namespace for a life; by default the stage does."""
+    def __init__(self, stage: Stage, api: ApiProxy, victim: Victim, say: Callable[[str], None]) -> None:
         assert stage.cluster.audit_log is not None
-        self._stage, self._executor, self._rules, self._say = stage, executor, rules, say
-        self._place = place or stage.namespace
+        self._stage, self._api, self.victim, self._say = stage, api, victim, say
         self.tape = Tape()
         self._audit = AuditTail(stage.cluster.audit_log)
         self._minted = Minted()
@@ -88,13 +96,13 @@ class Rehearsal:
 
     def record(self, lives: Sequence[Life]) -> dict[Life, list[Call]]:
         """Play each life undisturbed: what is called then is what is tried."""
-        scenes = [self._scene(life) for life in lives]
+        scenes = self._scenes([(life, {}) for life in lives])
         with ThreadPoolExecutor(AT_ONCE) as pool:
             futures = [pool.submit(life.play, scene) for life, scene in zip(lives, scenes, strict=True)]
         for life, scene, future in zip(lives, scenes, futures, strict=True):
             self._score.calls[life] = list(scene.scope.calls)
             time.sleep(0.2)
-            self._score.usual[life] = kinds(self._audit.of(scene.namespace), self._rules)
+            self._score.usual[life] = kinds(self._audit.of(scene.namespace), self.victim.rules)
             wrong = self._judged(life, scene, future, 0)
             if wrong:
                 raise AssertionError(f"{life.name}, undisturbed: {'; '.join(wrong)}")
@@ -105,15 +113,15 @@ class Rehearsal:
         return self._score.calls[life]
 
     def kill_at(self, together: Sequence[tuple[Point, ...]]) -> list[Result]:
-        """Kill the executor once, when every one of these lives, no more than `AT_ONCE`, has come to its point."""
+        """Kill the victim once, when every one of these lives, no more than `AT_ONCE`, has come to its point."""
         points = [points[0] for points in together]
-        scenes = [self._scene(point.life, {point.call: point.what}) for point in points]
+        scenes = self._scenes([(point.life, {point.call: point.what}) for point in points])
         with ThreadPoolExecutor(len(points)) as pool:
             futures = [pool.submit(point.life.play, scene) for point, scene in zip(points, scenes, strict=True)]
             self._until_reached(scenes, futures)
-            self._executor.kill()
+            self.victim.kill()
             self.tape.resume([scene.namespace for scene in scenes])
-            self._executor.revive()
+            self.victim.revive()
             wait(futures)
             results = list(pool.map(self._result, points, scenes, futures))
         for result in results:
@@ -124,12 +132,10 @@ class Rehearsal:
     def disturb(self, together: Sequence[tuple[Point, ...]]) -> list[Result]:
         """Let one thing, or several, go wrong in each life; the executor lives on."""
 
-        def play(points: tuple[Point, ...]) -> Result:
-            life = points[0].life
-            scene = self._scene(life, {point.call: point.what for point in points})
+        def play(points: tuple[Point, ...], scene: Scene) -> Result:
             future: Future[None] = Future()
             try:
-                life.play(scene)
+                points[0].life.play(scene)
                 future.set_result(None)
             except Exception as error:
                 future.set_exception(error)
@@ -138,11 +144,21 @@ class Rehearsal:
                 self._say(f"{' and '.join(map(str, points))}: {'; '.join(result.complaints)}")
             return result
 
+        scenes = self._scenes([(points[0].life, {point.call: point.what for point in points}) for points in together])
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(play, together))
+            return list(pool.map(play, together, scenes))
 
-    def _scene(self, life: Life, at: dict[Call, What] | None = None) -> Scene:
-        return Scene(self._stage, self.tape, self._place(), life.covers, at or {})
+    def mislead(self, lives: Sequence[Life], how: WatchFault) -> list[Result]:
+        """Play these lives side by side while every watch of the executor tells late, twice, or nothing."""
+        with self._api.watches_are(how):
+            return self.disturb([(Point(life, EVERY_WATCH, how),) for life in lives])
+
+    def _scenes(self, wanted: Sequence[tuple[Life, dict[Call, What]]]) -> list[Scene]:
+        namespaces = self.victim.places(len(wanted))
+        return [
+            Scene(self._stage, self.tape, self.victim.trusting, namespace, life.covers, at)
+            for namespace, (life, at) in zip(namespaces, wanted, strict=True)
+        ]
 
     def _until_reached(self, scenes: Sequence[Scene], futures: Sequence[Future[None]]) -> None:
         """Until each has come to its point, or has ended, and what is told and marked after the end is done as well."""
@@ -156,14 +172,14 @@ class Rehearsal:
             time.sleep(0.02)
 
     def _result(self, point: Point, scene: Scene, future: Future[None]) -> Result:
-        wrong = self._judged(point.life, scene, future, SPARE[type(point.what)])
-        return Result(point, point.call in scene.scope.met, tuple(wrong))
+        wrong = self._judged(point.life, scene, future, self.victim.spare if isinstance(point.what, Moment) else SPARE)
+        return Result(point, point.call in {*scene.scope.met, EVERY_WATCH}, tuple(wrong))
 
     def _judged(self, life: Life, scene: Scene, future: Future[None], spare: int) -> list[str]:
         if (error := future.exception()) is not None:
             return [f"{type(error).__name__}: {error}"]
         for _ in range(10):
-            wrong = complaints(self._evidence(life, scene, spare), self._rules)
+            wrong = complaints(self._evidence(life, scene, spare), self.victim.rules)
             if not wrong:
                 break
             # The last entries of the audit log come just after their answers, and collected Secrets go when they do.
