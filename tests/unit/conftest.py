@@ -89,5 +89,14 @@ class Sight:
 
 
 @pytest.fixture
-def sight() -> Sight:
+def fresh() -> Sight:
+    """One that has just begun: there may be Runs that ended before."""
     return Sight()
+
+
+@pytest.fixture
+def sight() -> Sight:
+    """One that has seen everything."""
+    sight = Sight()
+    sight.router.saw_everything()
+    return sight

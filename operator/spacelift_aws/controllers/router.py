@@ -82,6 +82,8 @@ class EventRouter:
         self._enqueue_after = enqueue_after
         self._left: dict[ObjectKey, str] = {}
         """The UIDs of Runs that have left the watch, and of which nobody has asked since whether they are there."""
+        self._ended_are_seen = False
+        """Whether also Runs that ended before this process began are known; until then a pod of theirs has no Run."""
         self._orphan_of: Callable[[Run | EndedRun], OrphanKey | None] = lambda _: None
 
     def on_lost_run(self, orphan_of: Callable[[Run | EndedRun], OrphanKey | None]) -> None:
@@ -130,8 +132,13 @@ class EventRouter:
             return
         key = (run.namespace, run.name)
         self._lose_earlier(key, run.uid, run.resource_version)
-        if self._stores.put_ended(run):
+        known = self._stores.runs.get(key)
+        if not self._stores.put_ended(run):
+            return
+        if known is not None or self._may_have_work(run):
             self._changed(key)
+        else:
+            self._wake_job(key)
 
     def _changed(self, key: ObjectKey) -> None:
         self._left.pop(key, None)
@@ -213,10 +220,23 @@ class EventRouter:
         if key is not None:
             self._enqueue(RunKey(*key))
         elif self._may_be_orphan(pod):
-            self._enqueue(OrphanKey(pod.namespace, pod.run_id, pod.run_name))
+            self._enqueue(_orphan(pod))
 
     def _may_be_orphan(self, pod: Pod) -> bool:
-        return pod.executor == self._executor_name and (not pod.finished or _may_have_live_credentials(pod))
+        """Whether a pod, whose Run is not known, may need somebody to clear it away."""
+        if not self._ended_are_seen or pod.executor != self._executor_name:
+            return False
+        return not pod.finished or _may_have_live_credentials(pod)
+
+    def saw_everything(self) -> None:
+        """Also Runs that had ended before were listed: pods whose Run is still not known have none."""
+        self._ended_are_seen = True
+        self._wake(list(self._orphans()))
+
+    def _orphans(self) -> Iterator[OrphanKey]:
+        for pod in self._stores.pods.values():
+            if self._stores.run_of(pod) is None and self._may_be_orphan(pod):
+                yield _orphan(pod)
 
     def lost_pod(self, pod: Pod) -> None:
         """A run's pod is not there any more; `pod` is its last view."""
@@ -282,11 +302,13 @@ class EventRouter:
         yield from (RunKey(*key) for key, _ in runs if key not in self._left)
         yield from (JobKey(*key) for key in self._stores.jobs)
         for key, run in self._stores.runs.items():
-            if isinstance(run, EndedRun) and (run.expires_at or self._stores.pod_named(run.namespace, run.run_id)):
+            if isinstance(run, EndedRun) and self._may_have_work(run):
                 yield RunKey(*key)
-        for pod in self._stores.pods.values():
-            if self._stores.run_of(pod) is None and self._may_be_orphan(pod):
-                yield OrphanKey(pod.namespace, pod.run_id, pod.run_name)
+        yield from self._orphans()
+
+    def _may_have_work(self, ended: EndedRun) -> bool:
+        """Whether something may be left to do for a Run that has ended: for its time to live, or for its pod."""
+        return bool(ended.expires_at or self._stores.pod_named(ended.namespace, ended.run_id))
 
     def look_at_all_runs(self) -> None:
         """Something about all Runs may have changed."""
@@ -297,6 +319,10 @@ class EventRouter:
         """Whether a Run waits for this integration."""
         runs = (self._stores.run(key) for key in self._stores.runs_of(integration))
         return any(run is not None and run.status.phase is Phase.QUEUED for run in runs)
+
+
+def _orphan(pod: Pod) -> OrphanKey:
+    return OrphanKey(pod.namespace, pod.run_id, pod.run_name)
 
 
 def _uid_of(run: Run | EndedRun) -> str:

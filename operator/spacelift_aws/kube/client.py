@@ -82,12 +82,19 @@ class Kube:
         return answer
 
     async def pages(
-        self, resource: Resource, *, namespace: str | None = None, label_selector: str | None = None
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
     ) -> AsyncIterator[tuple[list[Object], str]]:
         """All objects of a kind, a page at a time, each with the resource version of the list's first page."""
         query = {"limit": str(PAGE)}
         if label_selector:
             query["labelSelector"] = label_selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
         while True:
             body = await self._call("GET", resource.path(namespace), query=query)
             meta = body["metadata"]

@@ -73,6 +73,7 @@ def assemble(context: RoleContext) -> Assembly:
         ),
         adopt=lambda: executor.adopt(run for _, run in stores.whole_runs()),
         all_keys=router.all_keys,
+        saw_everything=router.saw_everything,
         look_at_all_runs=router.look_at_all_runs,
         metrics=StateCollector(_source(context, stores, sts, identity)),
         close=lambda: _close(sts, spans),

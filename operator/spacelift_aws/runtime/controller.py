@@ -30,7 +30,7 @@ class Kind:
     reflected: bool = False
     """Watched by a reflector of our own instead of Kopf."""
     watched_fields: str | None = None
-    """Kopf's watch shows objects that match this field selector only; lists show all."""
+    """Kopf's watch and the first list show objects that match this field selector only; later lists show all."""
     left_watch: Callable[[Any], None] | None = None
     """Hears that an object is gone or matches `watched_fields` no more; the watch cannot tell which."""
 
@@ -86,6 +86,8 @@ class Assembly:
     """Called before acting where an earlier process may have acted: it may have died between sending and hearing."""
     all_keys: Callable[[], Iterable[Hashable]]
     """All that a process which begins to act has to look at, the most urgent first."""
+    saw_everything: Callable[[], None]
+    """Called once also those objects were seen that are not watched: what is unknown from now on is not there."""
     look_at_all_runs: Callable[[], None]
     metrics: Collector
     """What a scrape answers."""

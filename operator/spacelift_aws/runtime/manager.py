@@ -128,7 +128,14 @@ class Process:
     async def _work(self, assembly: Assembly, namespaces: NamespaceAccess) -> None:
         watched = namespaces.watched
         by_kopf = tuple(kind for kind in assembly.kinds if not kind.reflected)
-        relister = Relister(self._kube, by_kopf, watched, self._settings.relist_every, self._health)
+        relister = Relister(
+            self._kube,
+            by_kopf,
+            watched,
+            self._settings.relist_every,
+            self._health,
+            saw_everything=assembly.saw_everything,
+        )
         reflectors = [
             Reflector(self._kube, kind, namespace, self._health)
             for kind in assembly.kinds
@@ -158,7 +165,7 @@ class Process:
         await forever(**parts)
 
     async def _see_and_act(self, assembly: Assembly, relister: Relister, reflectors: list[Reflector]) -> None:
-        """Decide nothing before everything is listed: what is not seen yet would pass for gone."""
+        """Decide nothing before all that is watched is listed: what is not seen yet would pass for gone."""
         await relister.first()
         for reflector in reflectors:
             self._health.waits_for = f"the list at {reflector.path}"

@@ -92,6 +92,17 @@ def test_a_pod_without_a_run_leads_to_what_is_left(sight: Any) -> None:
     assert sight.take() == [OrphanKey("team", Stores.run_id(run), "plan")]
 
 
+def test_a_pod_is_nobodys_only_once_ended_runs_were_seen_too(fresh: Any) -> None:
+    ended, gone = fresh.run(name="ended", phase="Finished"), fresh.run(name="gone", uid="uid-2")
+    for number, run in enumerate((ended, gone)):
+        fresh.router.saw_pod(fresh.pod(run, uid=f"pod-{number}"))
+    assert fresh.take() == list(fresh.router.all_keys()) == []
+    fresh.router.saw_run(ended)
+    fresh.take()
+    fresh.router.saw_everything()
+    assert fresh.take() == [OrphanKey("team", Stores.run_id(gone), "gone")]
+
+
 def test_a_finished_pod_without_a_run_and_with_dead_credentials_leads_nowhere(sight: Any) -> None:
     sight.router.saw_pod(sight.pod(sight.run(), phase="Succeeded"))
     assert sight.take() == []
