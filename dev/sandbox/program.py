@@ -10,8 +10,8 @@ from sandbox.process import Process
 ROOT = Path(__file__).resolve().parents[2]
 CRDS = ROOT / "crds"
 
-READY, LEADS = "ready as installation", "holds Lease"
-"""What its log says once it has listed everything, and once it leads."""
+READY, LEADS, ALL_SEEN = "ready as installation", "holds Lease", "everything was listed"
+"""What its log says once it has listed all that is watched, once it leads, and once it has listed the rest as well."""
 _READY_WITHIN = 60.0
 
 
@@ -66,7 +66,7 @@ class Program:
         return "".join(file.read_text() for file in files if file.exists())
 
     def start(self, settings: Mapping[str, str] | None = None, *, wait: bool = True) -> None:
-        """Start it, by default until it has listed everything. Its service account has to be there."""
+        """Start it, by default until it has listed all that is watched. Its service account has to be there."""
         if self._kubeconfig is None:
             self._kubeconfig = self._cluster.kubeconfig_for(self.namespace, self._service_account)
         self._generation += 1

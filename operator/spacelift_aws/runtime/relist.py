@@ -85,6 +85,7 @@ class Relister:
             await self._until_listed(kind, namespace)
             self._seen_in_part.remove(path)
             if not self._seen_in_part:
+                log.info("everything was listed")
                 self._saw_everything()
         while True:
             try:
