@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.crashpoints.calls import Call, Disturbance, Moment, WatchFault, What, disturbances_of
-from sandbox.crashpoints.executors import OneController
+from sandbox.crashpoints.executors import OneController, OneWorker
 from sandbox.crashpoints.lives import LIVES
 from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Rehearsal
 from sandbox.stage import Stage
@@ -14,6 +14,7 @@ from sandbox.stage import Stage
 pytestmark = pytest.mark.slow
 
 CHOSEN = [life for life in LIVES if life.name in ("finished", "stopped while running", "deleted", "pod deleted")]
+"""A pool's worker has a part in all of them as well."""
 SLOW = (Disturbance.LOST, Disturbance.LATE)
 """These wait for a time-out of half a minute."""
 
@@ -24,6 +25,19 @@ def rehearsal(_stage: Stage, api: ApiProxy) -> Iterator[Rehearsal]:
     rehearsal = Rehearsal(_stage, api, OneController(_stage), print)
     rehearsal.record(CHOSEN)
     yield rehearsal
+    _stage.proxy.orders, _stage.proxy.overhear = lambda _request: None, None
+
+
+@pytest.fixture
+def of_worker(_stage: Stage) -> Iterator[Rehearsal]:
+    """The same of a worker, beside a controller whose calls nobody listens to."""
+    if _stage.controller.process.exit_code() is not None:
+        _stage.controller.start()
+    with ApiProxy(_stage.cluster) as api:
+        rehearsal = Rehearsal(_stage, api, OneWorker(_stage, api), print)
+        rehearsal.record(CHOSEN)
+        yield rehearsal
+        rehearsal.victim.kill()
     _stage.proxy.orders, _stage.proxy.overhear = lambda _request: None, None
 
 
@@ -52,5 +66,11 @@ def test_watches_that_tell_late_or_twice_change_no_end(rehearsal: Rehearsal, how
 
 def test_any_call_that_goes_wrong_is_made_good(rehearsal: Rehearsal) -> None:
     results = rehearsal.disturb([(point,) for point in selection(rehearsal, faults_of)])
+    assert {str(result.point): result.complaints for result in results if result.complaints} == {}
+    assert sum(result.met for result in results) > AT_ONCE / 2
+
+
+def test_a_worker_that_dies_at_any_call_loses_and_leaks_nothing(of_worker: Rehearsal) -> None:
+    results = of_worker.kill_at([(point,) for point in selection(of_worker, lambda _call: list(Moment))])
     assert {str(result.point): result.complaints for result in results if result.complaints} == {}
     assert sum(result.met for result in results) > AT_ONCE / 2

@@ -1,6 +1,7 @@
 """Who is killed: a controller that is started again, the one of two that leads, a pool's worker, or the API server."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import urllib3
 
@@ -140,6 +141,7 @@ class OneWorker:
 class TheApiServer(OneController):
     """The API server is killed and started again on the same data, while the controller goes on."""
 
+    rules = replace(OneController.rules, are_known=False)
     spare = 6
     """Calls that came too early are made again."""
 

@@ -26,6 +26,8 @@ class Rules:
 
     user_ends: str
     allowed: frozenset[tuple[str, str, str]]
+    are_known: bool = True
+    """Whether the API server knows them all along: one that has just started forbids everything for a moment."""
 
     @classmethod
     def of(cls, role: str) -> "Rules":
@@ -151,7 +153,7 @@ def _of_permissions(life: Life, ours: Sequence[AuditEvent], rules: Rules) -> Ite
         if (event.verb, event.api_group, _resource(event)) not in rules.allowed:
             yield f"its role does not list {event.verb} {_resource(event)}"
         forbidden = event.raw.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
-        if forbidden and not life.rights_end:
+        if forbidden and rules.are_known and not life.rights_end:
             yield f"forbidden: {event.verb} {_resource(event)}"
 
 
