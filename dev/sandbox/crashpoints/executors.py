@@ -43,6 +43,7 @@ class OneController:
 
     rules = Rules.of(SERVICE_ACCOUNT)
     spare = 3
+    forgets_pods = False
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -97,6 +98,7 @@ class OneWorker:
 
     rules = Rules.of(OF_WORKERS)
     spare = 3
+    forgets_pods = False
 
     def __init__(self, stage: Stage, api: ApiProxy) -> None:
         self._stage, self._api = stage, api
@@ -144,6 +146,8 @@ class TheApiServer(OneController):
     rules = replace(OneController.rules, are_known=False)
     spare = 6
     """Calls that came too early are made again."""
+    forgets_pods = True
+    """It knows no changes from before its start. Rather than twice, a Run is executed once or not at all."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)

@@ -63,8 +63,14 @@ class Scene:
         return self.stage.objects.wait(kind, self.namespace, name, until, timeout=self.patience)
 
     def phase(self, *phases: str) -> Object:
-        """Wait until the Run is in one of these."""
-        return self.wait("Run", RUN, lambda run: (run or {}).get("status", {}).get("phase") in phases)
+        """Wait until the Run is in one of these. AssertionError if it ends before."""
+
+        def phase(run: Object | None) -> str:
+            return str((run or {}).get("status", {}).get("phase"))
+
+        run = self.wait("Run", RUN, lambda run: phase(run) in phases or complete(run))
+        assert phase(run) in phases, f"ended {phase(run)} before it was {' or '.join(phases)}"
+        return run
 
     def ended(self) -> None:
         self.wait("Run", RUN, complete)

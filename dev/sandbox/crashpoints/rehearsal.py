@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sandbox.apiproxy import ApiProxy
@@ -12,7 +12,7 @@ from sandbox.crashpoints.calls import Call, Moment, Tape, WatchFault, What
 from sandbox.crashpoints.judge import AuditTail, Evidence, Kind, Rules, complaints, kinds
 from sandbox.crashpoints.lives import RUN, Life, Scene
 from sandbox.crashpoints.minted import Minted
-from sandbox.objects import Object
+from sandbox.objects import Object, condition
 from sandbox.stage import Stage
 
 AT_ONCE = 14
@@ -23,6 +23,7 @@ LINGERING = 3.0
 SPARE = 6
 """How many more calls of a kind than twice the usual a fault may cost."""
 CREDENTIALS = "aws.spacelift.io/run-credentials"
+UNKNOWN = frozenset({("Failed", "ResultUnknown")})
 EVERY_WATCH = Call("every watch", 1)
 """Stands for a call where it is watches that go wrong."""
 
@@ -38,6 +39,9 @@ class Victim(Protocol):
     @property
     def pid(self) -> int:
         """Of the process that does the work now."""
+
+    forgets_pods: bool
+    """Whether nobody may know, afterwards, if a pod whose creation was not answered was ever there."""
 
     def places(self, count: int) -> list[str]:
         """New namespaces where the work is done."""
@@ -176,7 +180,9 @@ class Rehearsal:
         return Result(point, point.call in {*scene.scope.met, EVERY_WATCH}, tuple(wrong))
 
     def _judged(self, life: Life, scene: Scene, future: Future[None], spare: int) -> list[str]:
-        if (error := future.exception()) is not None:
+        if self.victim.forgets_pods and _is_unknown(self._stage.objects.get("Run", scene.namespace, RUN)):
+            life = replace(life, ends=UNKNOWN, pods=(0, 1))
+        elif (error := future.exception()) is not None:
             return [f"{type(error).__name__}: {error}"]
         for _ in range(10):
             wrong = complaints(self._evidence(life, scene, spare), self.victim.rules)
@@ -205,3 +211,7 @@ class Rehearsal:
         """Its integration is verified no more, and makes room for others."""
         if self._stage.objects.get("Namespace", None, namespace) is not None:
             self._stage.objects.delete("Namespace", None, namespace)
+
+
+def _is_unknown(run: Object | None) -> bool:
+    return condition(run, "Succeeded").get("reason") == "ResultUnknown"
