@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_VALID_FOR = dt.timedelta(days=7)
+_VALID_FOR = dt.timedelta(days=30)
 _CLOCK_SKEW = dt.timedelta(minutes=5)
 
 

@@ -1,5 +1,6 @@
 """The documentation's code: what the pages show and `examples/` holds, for the tests that apply and check it."""
 
+import itertools
 import re
 import shlex
 import textwrap
@@ -22,6 +23,8 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
+_ENDS = ("|", "||", "&&", ";", ">", "2>")
+
 
 @dataclass(frozen=True)
 class Block:
@@ -42,6 +45,15 @@ def blocks(*languages: str) -> Iterator[Block]:
         for found in _BLOCK.finditer(page.read_text()):
             if found["language"] in languages:
                 yield Block(page, found["language"], textwrap.dedent(found["text"]), found["why"] or "")
+
+
+def asides(*programs: str) -> Iterator[tuple[Path, str]]:
+    """All code within a page's sentences that begins with one of these programs, each on one line."""
+    for page in PAGES:
+        prose = _BLOCK.sub("", page.read_text())
+        for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose):
+            if code.startswith(tuple(f"{program} " for program in programs)):
+                yield page, " ".join(code.split())
 
 
 def commands(program: str) -> dict[str, list[str]]:
@@ -72,9 +84,11 @@ def _lines() -> Iterator[tuple[str, str]]:
 
 
 def _words(text: str) -> list[str]:
-    """The words of one command, up to a pipe, a quotation that never closes, or its end."""
-    text = re.split(r"\s(?:\||\|\||&&|;|>|2>)\s?", f"{text} ")[0].rstrip("'; )")
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return []
+    """The words of one command, up to a pipe, or to the end of the quotation that it stands in."""
+    for part in (text, re.split(r"\s(?:\||\|\||&&|;|>|2>)\s?", f"{text} ")[0].rstrip("'; )")):
+        try:
+            words = shlex.split(part)
+        except ValueError:
+            continue
+        return list(itertools.takewhile(lambda word: word not in _ENDS, words))
+    return []

@@ -14,7 +14,7 @@ that run pods as processes of this machine.
 import itertools
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,12 +215,13 @@ def set_stage(
     installation: str = INSTALLATION,
     install: bool = True,
     audit_policy: Mapping[str, Any] = audit.POLICY,
+    path: Sequence[Path] = (),
     say: Say = to_stderr,
 ) -> Iterator[Stage]:
     """All of it but the controller's start, which is the caller's; `settings` are the controller's variables.
 
     Without `install` definitions and permissions are the caller's to apply. A cluster that is not the sandbox's own
-    is left as it was found.
+    is left as it was found. `path`: folders with programs that containers of the sandbox's own node find before others.
     """
     with ExitStack() as stack:
         cli = aws_cli(say)
@@ -250,7 +251,7 @@ def set_stage(
             stage.controller.install()
         if isinstance(running, ControlPlane):
             say("starting the node")
-            stack.enter_context(start_node(running, path=[cli], variables=aws.place()))
+            stack.enter_context(start_node(running, path=[*path, cli], variables=aws.place()))
         yield stage
 
 
