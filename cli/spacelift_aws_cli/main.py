@@ -14,7 +14,7 @@ from spacelift_aws_cli.exits import Exit, UserError
 PROGRAM = "kubectl spacelift-aws"
 
 EPILOG = (
-    "Exit codes: 0 yes, 1 no, 2 the command line makes no sense, 124 --timeout is over, 125 the plugin could not do "
+    "Exit codes: 0 yes, 1 no, 2 the command line is wrong, 124 --timeout is over, 125 the plugin could not do "
     "it, 130 Ctrl-C. `run`, `wait` and `logs --follow` end with the run's own exit code."
 )
 

@@ -26,7 +26,7 @@ def rerun(
     """Create a new Run of the same spec and follow it as `run` does."""
     old = session.client.get(RUN, session.namespace, run)
     if SOURCE in str(old["spec"].get("template")):
-        raise UserError(f"Run {run} brought a folder along, which is deleted with it: use `run --dir` again.")
+        raise UserError(f"Run {run} was created with --dir, and its folder is deleted with it: use `run --dir` again.")
     made = session.client.create(RUN, namespace_of(old), manifest.again(old, name))
     if detach:
         print(name_of(made))

@@ -35,7 +35,7 @@ def revoke(
     Stops the Run, and shows the commands that deny everything to its sessions; with --apply it runs them.
     """
     if until_expired and not apply:
-        raise UserError("--until-expired takes away what --apply put there: add --apply.", Exit.USAGE)
+        raise UserError("--until-expired removes what --apply adds: add --apply.", Exit.USAGE)
     found = session.client.get(RUN, session.namespace, run)
     wanted = revocation(found)
     iam = _allowed(wanted, profile) if apply else None
@@ -67,10 +67,10 @@ def _allowed(wanted: Revocation, profile: str | None) -> Iam:
 
 def _take_away(iam: Iam, wanted: Revocation) -> None:
     if wanted.until is None:
-        raise UserError("It is not known when the last session ends, so the deny stays: take it away by hand.")
+        raise UserError("It is not known when the last session ends, so the deny stays: remove it by hand.")
     left = (wanted.until - datetime.now(UTC)).total_seconds() + AFTER
     if left > 0:
         say(f"The last session ends in {span(left)}; Ctrl-C leaves the deny where it is.")
         time.sleep(left)
     iam.delete_policy(wanted.role, wanted.policy_name)
-    print(f"Policy {wanted.policy_name} is taken away again: the last session has ended")
+    print(f"Policy {wanted.policy_name} is removed: the last session has ended")

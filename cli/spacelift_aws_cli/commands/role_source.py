@@ -55,8 +55,8 @@ def found_role(session: Session, namespace: str, name: str, said: Said) -> tuple
                 option for option, value in (("--installation", installation), ("--principal", principal)) if not value
             )
             raise UserError(
-                f"There is no AwsIntegration {namespace}/{name}, and no other from which to see how the operator calls "
-                f"itself: give {missing}.",
+                f"There is no AwsIntegration {namespace}/{name}, and no other that shows the operator's identity: "
+                f"give {missing}.",
                 Exit.USAGE,
             ) from None
         return _role(said, namespace, name, installation, principal), None

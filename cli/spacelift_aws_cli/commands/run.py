@@ -133,5 +133,5 @@ def _create(client: "Client", wanted: Object, source: str, files: list[workdir.F
         client.create(CONFIG_MAP, namespace_of(made), workdir.config_map(source, files, made))
     except KubeError as error:
         client.patch(RUN, namespace_of(made), name_of(made), {"spec": {"stop": True}})
-        raise UserError(f"Run {name_of(made)} is stopped, because its folder could not be brought: {error}") from None
+        raise UserError(f"Run {name_of(made)} is stopped, because its folder could not be sent: {error}") from None
     return made

@@ -41,8 +41,8 @@ def trace(
     if not runs and not records:
         born = f", created at {trail.created:%Y-%m-%d %H:%M:%S} UTC," if trail.created else ""
         raise UserError(
-            f"No Run leads to {trail}: it{born} is gone or another cluster's, and no audit trail that was looked at "
-            "names it. Give one with --audit.",
+            f"No Run matches {trail}: it{born} was deleted or is in another cluster, and no audit trail that was "
+            "searched contains it. Give one with --audit.",
             Exit.NO,
         )
     if output is not None:

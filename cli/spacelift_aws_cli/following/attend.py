@@ -169,7 +169,7 @@ def interrupts(client: "Client", namespace: str, name: str) -> Iterator[None]:
         asked.put(number)
         if len(said) > 1:
             raise Left(f"Left while Run {name} is being stopped; see `wait {name} -n {namespace}`.", Exit.INTERRUPTED)
-        say(f"Stopping Run {name}; once more leaves at once.")
+        say(f"Stopping Run {name}; press Ctrl-C again to leave at once.")
 
     with _handlers(interrupted):
         try:

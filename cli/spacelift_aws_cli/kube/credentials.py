@@ -58,7 +58,7 @@ class Credentials:
             return from_program(user["exec"], self._access)
         if "auth-provider" in user:
             raise ConfigError(
-                "The kubeconfig's `auth-provider` is known to no client any more: use the provider's `exec` plugin."
+                "The kubeconfig's `auth-provider` is no longer supported by clients: use the provider's `exec` plugin."
             )
         return Credential(
             authorization=_authorization(user),

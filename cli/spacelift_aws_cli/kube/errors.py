@@ -56,9 +56,7 @@ def _sentence(status: int, words: str, path: str) -> str:
     if status == 401:
         return "The API server does not accept these credentials: log in again, or choose another --context."
     if status == 404 and "/apis/aws.spacelift.io/" in path and "could not find the requested resource" in words:
-        return (
-            "This cluster knows no Runs or AwsIntegrations: install the operator's chart, or choose another --context."
-        )
+        return "This cluster has no Runs or AwsIntegrations: install the operator's chart, or choose another --context."
     if status == 403 and "denied request" in words:
         # An admission policy's own words, which say what to do; the API server puts its name in front.
         return words.partition("denied request: ")[2] or words

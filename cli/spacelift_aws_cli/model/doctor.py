@@ -107,7 +107,7 @@ def _own_rights(facts: Facts) -> Iterator[Line]:
 
 def _operator(facts: Facts) -> Iterator[Line]:
     if facts.deployments is None:
-        yield Line(None, "the operator's Deployment may not be read by you")
+        yield Line(None, "you may not read the operator's Deployment")
     elif not facts.deployments:
         remedy = "install the chart, or name its namespace with --operator-namespace"
         yield Line(False, f"no Deployment of the operator in {facts.operator_namespace}", remedy)
@@ -119,7 +119,7 @@ def _operator(facts: Facts) -> Iterator[Line]:
         yield Line(ready >= wanted > 0, f"{named}: {ready} of {wanted} replicas are ready", remedy)
     yield from _leases(facts)
     if facts.operator_may is None:
-        yield Line(None, "the operator's own rights may not be looked at by you (create subjectaccessreviews)")
+        yield Line(None, "you may not look up the operator's own rights (create subjectaccessreviews)")
     missing = [what for what, allowed in (facts.operator_may or {}).items() if not allowed]
     if facts.operator_may is not None:
         words = f"the operator lacks the right to {', '.join(missing)}" if missing else "the operator has its rights"
@@ -128,7 +128,7 @@ def _operator(facts: Facts) -> Iterator[Line]:
 
 def _leases(facts: Facts) -> Iterator[Line]:
     if facts.leases is None:
-        yield Line(None, "Leases may not be read by you: who acts is not known")
+        yield Line(None, "you may not read Leases: it is not known who acts")
         return
     for one in facts.leases:
         name, spec = name_of(one), one.get("spec") or {}
@@ -137,15 +137,15 @@ def _leases(facts: Facts) -> Iterator[Line]:
         who = f"pool {pool} in {namespace_of(one)}" if pool else "the controller"
         silence = (facts.now - renewed).total_seconds() if renewed else SILENT + 1
         good = holder != "nobody" and silence < SILENT
-        words = f"{who}: {holder} acts" if good else f"{who}: not heard of for {span(silence)}"
-        yield Line(good, words, "start its Deployment, or delete the Lease of a pool that is no more")
+        words = f"{who}: {holder} acts" if good else f"{who}: no Lease renewal for {span(silence)}"
+        yield Line(good, words, "start its Deployment, or delete the Lease of a pool that no longer exists")
     if not any(name_of(one) == "spacelift-aws-controller" for one in facts.leases):
         yield Line(False, "no controller has ever asked for its Lease", "see the logs of its pods")
 
 
 def _policies(facts: Facts) -> Iterator[Line]:
     if facts.policies is None or facts.bindings is None:
-        yield Line(None, "admission policies may not be read by you")
+        yield Line(None, "you may not read admission policies")
         return
     bound = {str(one["spec"].get("policyName")) for one in facts.bindings}
     ours = [name_of(one) for one in facts.policies if name_of(one).startswith(POLICY_PREFIX)]
@@ -159,7 +159,7 @@ def _policies(facts: Facts) -> Iterator[Line]:
 
 def _aws(facts: Facts) -> Iterator[Line]:
     if facts.integrations is None:
-        yield Line(None, "AwsIntegrations may not be read by you")
+        yield Line(None, "you may not read AwsIntegrations")
         return
     principals = sorted({str(status_of(one).get("principal") or "") for one in facts.integrations} - {""})
     if principals:
@@ -184,11 +184,11 @@ def _aws(facts: Facts) -> Iterator[Line]:
 
 def _runs(facts: Facts) -> Iterator[Line]:
     if facts.runs is None:
-        yield Line(None, "Runs may not be read by you")
+        yield Line(None, "you may not read Runs")
         return
     waiting = [one for one in facts.runs if phase_of(one) in ("Queued", "Preparing") and _age(one, facts) > STUCK]
     for one in waiting:
-        words = f"{namespace_of(one)}/{name_of(one)} waits for {span(_age(one, facts))} already"
+        words = f"{namespace_of(one)}/{name_of(one)} has waited for {span(_age(one, facts))}"
         yield Line(False, words, first_line(str(status_of(one).get("message") or "")))
     if not waiting:
         yield Line(True, f"none of {len(facts.runs)} Runs waits for longer than {span(STUCK)}")
@@ -201,7 +201,7 @@ def _age(one: Object, facts: Facts) -> float:
 
 def _secrets(facts: Facts) -> Iterator[Line]:
     if facts.secrets is None or facts.runs is None:
-        yield Line(None, "Secrets may not be listed by you; only their metadata would be")
+        yield Line(None, "you may not list Secrets (only their metadata is read)")
         return
     live = {str(one["metadata"]["uid"]) for one in facts.runs if not has_ended(one)}
     left = [
@@ -220,10 +220,10 @@ def _secrets(facts: Facts) -> Iterator[Line]:
 def _helper(facts: Facts) -> Iterator[Line]:
     image = next((one for one in map(_helper_image, facts.deployments or ()) if one), None)
     if image is None:
-        yield Line(None, "which helper image the operator uses is not known")
+        yield Line(None, "it is not known which helper image the operator uses")
         return
     if facts.pods is None:
-        yield Line(None, f"whether nodes can pull {image} is not known: pods may not be read by you")
+        yield Line(None, f"you may not read pods: it is not known whether nodes can pull {image}")
         return
     stuck = [name_of(one) for one in facts.pods if _waits_for(one, image)]
     words = f"pods that cannot pull {image}: {', '.join(stuck)}" if stuck else f"no pod waits for the helper {image}"

@@ -46,7 +46,9 @@ def read(text: str) -> Trail:
     if session := _SESSION.fullmatch(word):
         if _RUN_ID.fullmatch(session[1]):
             return Trail(run_id=session[1])
-        raise UserError(f"The session {session[1]} is no run's: a run's session is named after its run ID.", Exit.NO)
+        raise UserError(
+            f"The session {session[1]} is not of a run: the session of a run has the run ID as its name.", Exit.NO
+        )
     if _RUN_ID.fullmatch(word.upper().removeprefix("AWS-RUN-")):
         return Trail(run_id=word.upper().removeprefix("AWS-RUN-"))
     if _KEY.fullmatch(word):
@@ -59,7 +61,7 @@ def _of_event(text: str) -> Trail:
     try:
         events = list(_events(json.loads(text)))
     except ValueError:
-        raise UserError("This is no CloudTrail event: it begins like JSON, and is none.", Exit.USAGE) from None
+        raise UserError("This is not a CloudTrail event: it is not valid JSON.", Exit.USAGE) from None
     trails = {trail for trail in map(_in_event, events) if trail != Trail()}
     by_run = {trail.run_id: trail for trail in trails if trail.run_id}
     if len(by_run) > 1:

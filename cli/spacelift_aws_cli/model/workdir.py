@@ -38,7 +38,7 @@ def check_size(sizes: Mapping[str, int], folder: str) -> None:
         largest = sorted(sizes, key=lambda path: -sizes[path])[:3]
         named = ", ".join(f"{path} ({sizes[path]:,} bytes)" for path in largest)
         raise UserError(
-            f"{folder} is {total:,} bytes, and at most {LIMIT:,} can come along: let the run fetch it (git, an image), "
+            f"{folder} is {total:,} bytes, and at most {LIMIT:,} can be sent: let the run fetch it (git, an image), "
             f"or leave out the largest: {named}."
         )
 
@@ -62,7 +62,9 @@ def brought_along(run: Mapping[str, Any], name: str, files: Sequence[File]) -> d
     pod = spec["template"]["spec"]
     first, *others = pod["containers"]
     if not first.get("command"):
-        raise UserError("--dir needs the container's `command`: what an image starts by itself is not known here.")
+        raise UserError(
+            "--dir needs the container's `command`: the plugin does not know what an image starts by itself."
+        )
     items = [
         {"key": f"f{index}", "path": f"dir/{one.path}", "mode": 0o755 if one.executable else 0o644}
         for index, one in enumerate(files)

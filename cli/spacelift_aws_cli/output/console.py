@@ -52,7 +52,7 @@ def confirm(question: str, assume_yes: bool) -> None:
     if assume_yes:
         return
     if not sys.stdin.isatty():
-        raise UserError("Nobody can be asked without a terminal: look at what it would do and add --yes.")
+        raise UserError("There is no terminal to confirm on: check what would be done, and add --yes.")
     say(f"{question} [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UserError("Nothing was changed.", Exit.NO)

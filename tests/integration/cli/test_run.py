@@ -150,7 +150,7 @@ def test_ctrl_c_stops_and_a_second_leaves(stage: Stage, plugin: Plugin, ready: s
     ) as terminal:
         terminal.until("begun")
         terminal.type("\x03")
-        terminal.until("once more leaves")
+        terminal.until("press Ctrl-C again")
         terminal.type("\x03")
         assert terminal.end(10) == 130
         assert "Left while Run l is being stopped" in terminal.text

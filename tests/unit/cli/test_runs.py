@@ -111,6 +111,6 @@ def test_a_folder_comes_along_and_the_command_begins_there(make_run: MakeRun) ->
 
 
 def test_a_folder_that_is_too_large_is_refused_with_what_makes_it_so() -> None:
-    with pytest.raises(Exception, match=r"at most 900,000 can come along.*big\.zip \(900,001 bytes\)"):
+    with pytest.raises(Exception, match=r"at most 900,000 can be sent.*big\.zip \(900,001 bytes\)"):
         workdir.check_size({"main.tf": 10, "big.zip": 900_001}, ".")
     workdir.check_size({"main.tf": 899_000}, ".")

@@ -55,9 +55,9 @@ def test_events_give_the_sessions_key_and_not_the_callers() -> None:
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("{not json", "begins like JSON"),
+        ("{not json", "not valid JSON"),
         ("{}", "names no session of a run"),
-        ("arn:aws:sts::222222222222:assumed-role/deploy/somebody", "is no run's"),
+        ("arn:aws:sts::222222222222:assumed-role/deploy/somebody", "is not of a run"),
     ],
 )
 def test_what_leads_nowhere_says_so(reference: str, words: str) -> None:
