@@ -32,16 +32,16 @@ Expected = tuple[str, str] | None
 WORKERS_ONLY: Expected = ("worker-only", "is for workers only")
 NO_USE: Expected = ("use", "on it is missing")
 NO_DECISION: Expected = ("integrations", "may not decide what AwsIntegration")
-CHANGES_NONE: Expected = ("executor-secrets", "creates and deletes single Secrets and changes none")
-ONLY_EXECUTORS: Expected = ("run-secrets", "which only the operator and its workers make")
+CHANGES_NONE: Expected = ("executor-secrets", "may only create and delete single Secrets")
+ONLY_EXECUTORS: Expected = ("run-secrets", "Only the operator and its workers may create them")
 FORGES: Expected = ("use", "who created and who stopped it; leave them out")
 RENAMES: Expected = ("requester", "only the API server writes it; leave it as it is")
-JOBS_ONLY: Expected = ("executor-runs", "creates Runs of Jobs only")
-MARKS_ONLY: Expected = ("executor-runs", "changes nothing else of them")
+JOBS_ONLY: Expected = ("executor-runs", "may create Runs of Jobs only")
+MARKS_ONLY: Expected = ("executor-runs", "may change nothing else of them")
 NO_JOB: Expected = ("jobs", "may not create Jobs")
 FIXED: Expected = ("jobs", "are immutable")
 EXECUTORS_WORD: Expected = ("job-status", "only its executor writes its status")
-ORPHANS: Expected = ("run-deletion", "is not deleted with --cascade=orphan")
+ORPHANS: Expected = ("run-deletion", "cannot be deleted with --cascade=orphan")
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,12 @@ def describe(kind: str, wrong: frozenset[str]) -> str:
 # --- Secrets.
 
 OF_EXECUTORS = {
-    "name": "is not named as run credentials are",
+    "name": "does not have a name of run credentials",
     "type": "is of type Opaque, not",
-    "owner": "is not owned by a Run as its controller",
+    "owner": "has no Run as its controller",
     "finalizer": "is held by a finalizer",
     "immutable": "is immutable",
-    "dry run": "tries no deletion out",
+    "dry run": "not as a dry run",
 }
 """First what a Secret is, then how it is treated."""
 

@@ -61,7 +61,7 @@ def test_a_run_that_barely_fits_is_refused_without_ever_having_credentials(
     def told(run: Object | None) -> bool:
         events = stage.objects.list("Event", namespace)
         words = [event["message"] for event in events if event["involvedObject"]["name"] == name]
-        return any("bytes are more than 1,000,000" in message for message in words)
+        return any("at most 1,000,000 are allowed" in message for message in words)
 
     stage.objects.wait("Run", namespace, name, told, what="no Event that tells the size")
     assert not stage.objects.list("Secret", namespace)

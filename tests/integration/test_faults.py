@@ -158,7 +158,9 @@ def test_a_foreign_pod_with_the_runs_name_is_neither_adopted_nor_deleted(
         }
     )
     stage.integration(namespace)
-    run = stage.objects.wait("Run", namespace, name, lambda run: "not this Run's" in issued(run).get("message", ""))
+    run = stage.objects.wait(
+        "Run", namespace, name, lambda run: "not belong to this Run" in issued(run).get("message", "")
+    )
     assert run["status"]["phase"] == "Queued"
     foreign = stage.objects.get("Pod", namespace, own)
     assert foreign is not None

@@ -251,7 +251,7 @@ def test_a_node_that_is_not_heard_of_gets_no_fresh_credentials(controller: Stage
     containers = [{**of_main, "state": {"running": {"startedAt": now}}}]
     status = {"phase": "Running", "startTime": now, "conditions": conditions, "containerStatuses": containers}
     objects.patch("Pod", play.namespace, play.child("lost"), {"status": status}, subresource="status")
-    run = play.wait("lost", says(f"has not been heard of since {now}"))
+    run = play.wait("lost", says(f"has not responded since {now}"))
     assert run["status"]["phase"] == "Running"
     sessions = scene.sessions("lost")
     for _ in range(2):
@@ -402,7 +402,7 @@ def test_a_web_identity_that_is_injected_never_wins_without_a_word(injected: tup
     else:
         assert play.end("file") == ("Failed", "TemplateRefused")
         message = play.wait("file")["status"]["message"]
-        assert "Container `main` was given variable AWS_ROLE_ARN" in message
+        assert "Container `main` has variable AWS_ROLE_ARN" in message
         assert "service account without a role" in message
         wait_until(lambda: play.told("file", "TemplateRefused"), timeout=30, what="the Event")
         name = child_name(identifier(play.wait("file")))

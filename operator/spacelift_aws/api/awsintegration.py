@@ -111,7 +111,7 @@ class AllowedNamespaces(Model):
     model_config = rules(
         Cel(
             "(self.from == 'Selector') == has(self.selector)",
-            "give a selector exactly if from is Selector: add one, remove it, or change from",
+            "give a selector if from is Selector, and only then: add one, remove it, or change from",
         )
     )
 
@@ -142,7 +142,7 @@ TagKey = Annotated[
     ),
     Cel(
         "!(self.lowerAscii() in ['run', 'stack', 'space']) && !self.lowerAscii().startsWith('aws:')",
-        "write another key: run, stack and space are the operator's own, and aws: is AWS's",
+        "write another key: run, stack and space are reserved for the operator, and aws: for AWS",
     ),
 ]
 TagValue = Annotated[
@@ -203,7 +203,7 @@ def _distinct_keys() -> Cel:
     """STS refuses keys that differ in case only; the list itself refuses equal ones."""
     return Cel(
         "self.all(one, self.exists_one(other, other.key.lowerAscii() == one.key.lowerAscii()))",
-        "give each key once: to AWS, keys that differ in capital letters only are the same",
+        "give each key once: AWS does not tell capital letters from small ones in keys",
     )
 
 
@@ -253,7 +253,7 @@ class AwsIntegrationSpec(SessionPolicies):
         between(900, 43200),
         Cel(
             "self >= 900 && self <= 43200",
-            "write 900 (a quarter of an hour) to 43200 (twelve hours): STS gives no others",
+            "write 900 (a quarter of an hour) to 43200 (twelve hours): STS accepts nothing else",
         ),
     ] = 3600
     """How long credentials live, in seconds. The role's maximum session duration must allow it, and role chaining
@@ -376,7 +376,7 @@ class AwsIntegrationStatus(Status):
     principal: Annotated[str, length(0, 2048)] | None = None
     """The ARN that the role must trust: the operator's own identity."""
     principal_id: Annotated[str, length(0, 128)] | None = None
-    """The unique ID behind `principal`. If it changes, the identity was created anew, and every trust policy that names
+    """The unique ID behind `principal`. If it changes, the identity was recreated, and every trust policy that names
     it must be saved again."""
     trust_policy_statement: Statement | None = None
     """The statement to add to an existing role's trust policy, as JSON."""

@@ -89,7 +89,7 @@ EXPLANATIONS: Final = (
         ),
         (
             Trust.INVALID_REQUEST,
-            "STS refuses the request itself, for a role of another partition say",
+            "STS refuses the request itself, for example for a role of another partition",
             "Correct `roleArn` or `region`",
         ),
         (
@@ -100,7 +100,7 @@ EXPLANATIONS: Final = (
         (
             Trust.RETRYING,
             "STS is throttling or cannot be reached",
-            "Wait; the verdict of before still holds",
+            "Wait; the previous verdict still holds",
         ),
         (
             Trust.NOT_VERIFIABLE,
@@ -138,12 +138,12 @@ EXPLANATIONS: Final = (
         ),
         (
             Credentials.RETRYING,
-            "STS or the API server cannot do it now, a quota say",
+            "STS or the API server cannot do it now, for example because of a quota",
             "The message says which; the Run goes on by itself",
         ),
         (
             Credentials.NO_WORKER,
-            "The integration is for workers, and none of the Run's pool has taken it",
+            "The integration is for workers, and no worker of the Run's pool has taken the Run",
             "Start that pool; `workerPool` names it. The Run goes on by itself",
         ),
         (
@@ -166,7 +166,7 @@ EXPLANATIONS: Final = (
         ),
         (
             Ended.CONTAINER_FAILED,
-            "A container ended with another code, which `status.exitCode` holds",
+            "A container ended with another code: see `status.exitCode`",
             "See the pod's log",
         ),
         (
@@ -196,13 +196,13 @@ EXPLANATIONS: Final = (
         ),
         (
             Ended.DEADLINE_EXCEEDED,
-            "`activeDeadlineSeconds` are over",
-            "Raise them, or find out what hangs",
+            "The run took longer than `activeDeadlineSeconds`",
+            "Raise it, or find out what hangs",
         ),
         (
             Ended.STARTING_DEADLINE_EXCEEDED,
             "It waited longer than `startingDeadlineSeconds`",
-            "See for what in the message",
+            "The message says what it waited for",
         ),
         (
             Ended.TEMPLATE_REFUSED,
@@ -221,7 +221,7 @@ EXPLANATIONS: Final = (
         ),
         (
             Ended.RESTORED,
-            "The Run bears the mark of an earlier life: a backup brought it back, or it is a copy",
+            "The Run is not new: it was restored from a backup, or it is a copy",
             "Create another Run",
         ),
     ),
@@ -239,7 +239,7 @@ EXPLANATIONS: Final = (
         ),
         (
             Masked.NO_COMMAND,
-            "A container has no `command`, and its image's entry point is not known here",
+            "A container has no `command`, and the operator does not know its image's entry point",
             'Add it: `command: ["terraform"]`',
         ),
         (
@@ -255,7 +255,7 @@ EXPLANATIONS: Final = (
         (
             Masked.IMAGE_VOLUME_REFUSED,
             "The node's runtime or kubelet has no image volumes; the pod is being made again, with an init container",
-            "Nothing; `maskHelper.delivery: InitContainer` spares the time",
+            "Nothing; `maskHelper.delivery: InitContainer` avoids the delay",
         ),
     ),
     *_of(

@@ -140,7 +140,7 @@ def _rules(schema: dict[str, Any]) -> None:
     rules.append(
         Cel(
             "self.stop || !oldSelf.stop",
-            "stop is immutable once it is true: a Run that was stopped does not go on; create another one instead",
+            "stop is immutable once it is true: a stopped Run does not continue; create another Run instead",
             ".stop",
             forbidden=True,
         )
@@ -153,7 +153,7 @@ def _immutable(field: str, always_there: bool) -> Cel:
     same = f"self.{field} == oldSelf.{field}"
     return Cel(
         same if always_there else f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})",
-        f"{field} is immutable: of a Run's spec only {' and '.join(MUTABLE)} may change; create another Run instead",
+        f"{field} is immutable: only {' and '.join(MUTABLE)} of a Run's spec may change; create another Run instead",
         f".{field}",
         forbidden=True,
     )
@@ -219,15 +219,15 @@ class RunStatus(Status):
     model_config = rules(
         Cel(
             f"self.phase == oldSelf.phase || {_ranks()}[self.phase] > {_ranks()}[oldSelf.phase]",
-            "phase only advances, from Queued over Preparing and Running to one of Finished, Failed and Stopped; "
-            "an end is immutable",
+            "phase only advances, from Queued through Preparing and Running to Finished, Failed or Stopped; "
+            "a final phase is immutable",
             ".phase",
             forbidden=True,
         )
     )
 
     phase: Phase = Phase.QUEUED
-    """Where the Run stands. Queued: it waits, and condition CredentialsIssued says for what. Preparing: its pod is
+    """Where the Run stands. Queued: it waits, and condition CredentialsIssued says why. Preparing: its pod is
     starting. Running: its containers run. At the end one of Finished, Failed and Stopped; its credentials are deleted
     by then."""
     run_id: Annotated[str, length(0, 26)] | None = None

@@ -143,17 +143,17 @@ def classify(error: BaseException) -> StsError:
         return StsError(
             Failure.NO_IDENTITY,
             name,
-            "the operator has no AWS credentials: neither its environment, nor a web identity, nor EKS Pod Identity, "
-            "nor an instance profile gives any",
+            "the operator has no AWS credentials: there are none in its environment, and none from a web identity, "
+            "EKS Pod Identity or an instance profile",
         )
     if isinstance(error, boto.PartialCredentialsError):
         return StsError(Failure.NO_IDENTITY, name, "the operator's AWS credentials are incomplete")
     if isinstance(error, _NO_CREDENTIALS):
         return StsError(Failure.NO_IDENTITY, name, "the operator's AWS credentials could not be retrieved")
     if isinstance(error, boto.ParamValidationError):
-        return StsError(Failure.INVALID_REQUEST, name, "a parameter has a form that STS does not know")
+        return StsError(Failure.INVALID_REQUEST, name, "a parameter has a form that STS does not accept")
     if isinstance(error, boto.NoRegionError):
-        return StsError(Failure.INVALID_REQUEST, name, "no AWS region is set: set AWS_REGION, the charts' `region`")
+        return StsError(Failure.INVALID_REQUEST, name, "no AWS region is set: set AWS_REGION (`region` in the charts)")
     if isinstance(error, (boto.InvalidRegionError, boto.UnknownRegionError)):
         return StsError(Failure.INVALID_REQUEST, name, "the AWS region is not a valid name")
     if isinstance(error, (boto.ConnectTimeoutError, boto.ReadTimeoutError)):
@@ -165,7 +165,7 @@ def classify(error: BaseException) -> StsError:
         return StsError(Failure.NO_IDENTITY, name, "the operator's web identity token file cannot be read")
     if isinstance(error, RuntimeError) and "still expired" in str(error):
         return StsError(Failure.NO_IDENTITY, "ExpiredToken", "the operator's AWS credentials have expired")
-    return StsError(Failure.RETRYING, name, "the call failed in a way that nobody foresaw")
+    return StsError(Failure.RETRYING, name, "the call failed in an unexpected way")
 
 
 _ON_THE_WAY = "look at network policies, the VPC endpoint, and HTTPS_PROXY and NO_PROXY"
@@ -176,13 +176,13 @@ def _why_unreachable(error: BaseException) -> str:
     cause = getattr(error, "kwargs", {}).get("error", error)
     said = f"{type(cause).__name__} {cause}".lower()
     if isinstance(cause, FileNotFoundError) or "ca certificate bundle" in said or "no such file" in said:
-        return "the file that AWS_CA_BUNDLE names is not there"
+        return "the file that AWS_CA_BUNDLE names does not exist"
     if isinstance(error, boto.ProxyConnectionError) or "proxyerror" in said:
         return "the proxy that HTTPS_PROXY names does not answer"
     if isinstance(error, boto.SSLError) or "ssl" in said or "certificate" in said:
         return (
-            "its certificate is not trusted here: behind a CA of one's own or a proxy that opens TLS, AWS_CA_BUNDLE "
-            "has to name a file with that CA's certificates"
+            "its certificate is not trusted: for a private CA or a proxy that inspects TLS, set AWS_CA_BUNDLE to a "
+            "file with that CA's certificates"
         )
     if "resol" in said or "name or service not known" in said or "getaddrinfo" in said:
         return "its name could not be resolved: look at the cluster's DNS, AWS_REGION and AWS_ENDPOINT_URL_STS"

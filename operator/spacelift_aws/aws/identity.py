@@ -117,7 +117,7 @@ class OwnIdentity:
         if self._configured is not None:
             return Identity(self._configured, unique_id if _names(self._configured, parsed) else None)
         if parsed is None:
-            return Identity(caller.arn, unique_id, f"STS calls the operator {caller.arn}, a form that is not known")
+            return Identity(caller.arn, unique_id, f"the operator's ARN {caller.arn} has an unknown form")
         if parsed.role is None:
             return Identity(parsed.principal, unique_id)
         if _names(in_use := self._environ.get("AWS_ROLE_ARN", ""), parsed):
@@ -125,8 +125,8 @@ class OwnIdentity:
         if (exact := await self._source.role_arn_with_path(parsed.role)) is not None and _names(exact, parsed):
             return Identity(exact, unique_id)
         note = (
-            f"the ARN {parsed.principal} lacks the role's IAM path if it has one, as STS does not tell it: "
-            "then configure the operator's principal, or allow its role iam:GetRole on itself"
+            f"if the operator's role has an IAM path, the ARN {parsed.principal} lacks the path, because STS does not "
+            "report it: then configure the operator's principal, or allow its role iam:GetRole on itself"
         )
         return Identity(parsed.principal, unique_id, note)
 

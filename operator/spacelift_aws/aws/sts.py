@@ -348,7 +348,7 @@ def _region_disabled(error: StsError, region: str | None) -> StsError:
     return StsError(
         Failure.REGION_DISABLED,
         error.code,
-        f"the STS endpoint of {region} does not know the operator's credentials, which are good in its home region: "
+        f"the STS endpoint of {region} does not accept the operator's credentials, but that of its home region does: "
         f"{region} is not enabled in the operator's own account",
         error.request_id,
     )

@@ -75,7 +75,7 @@ async def renewal(
             seen = f"{title} is held by {record[0]}, who does not renew it" if record[0] else f"nobody holds {title}"
             before = record
         except NotFound:
-            seen = f"there is no {title}: no replica has come as far as to ask for it"
+            seen = f"there is no {title}: no replica has asked for it yet"
         except KubeError as error:
             seen = f"{title} cannot be read: {error}"
         if clock() > deadline:

@@ -6,7 +6,7 @@ from spacelift_aws.commands.serve import serve
 from spacelift_aws.roles.worker import worker_role
 from spacelift_aws.settings import WorkerSettings
 
-HELP = "do so in a tenant's namespaces, under the tenant's identity"
+HELP = "do the same in a tenant's namespaces, under the tenant's identity"
 
 
 def main(settings: WorkerSettings, version: str) -> NoReturn:

@@ -139,7 +139,7 @@ CASES = {
     ),
     "question-mark-in-namespace": Case(
         "OtherExternalIdAccepted",
-        ["any name of the same length", "a `?` stands in place of character"],
+        ["any name of the same length", "has a `?` instead of character"],
         by("<installation>@team-??@<name>", "<installation>@team-?@<name>", operator="StringLike"),
         repair=paste_statement,
         shows_statement=True,
@@ -159,19 +159,19 @@ CASES = {
     ),
     "wildcard-for-tagged-calls": Case(
         "OtherExternalIdAccepted",
-        [ANOTHER_NAMESPACE, "when asked as a Run from there would"],
+        [ANOTHER_NAMESPACE, "that a Run from there would send"],
         by_conditions({"StringLike": {"sts:ExternalId": "<installation>@*", "aws:RequestTag/space": "*"}}),
         {"tagAssumeRole": True},
     ),
     "no-condition-for-tagged-calls": Case(
         "ExternalIdNotRequired",
-        ["without any external ID", "when asked as a Run from there would"],
+        ["without any external ID", "that a Run from there would send"],
         by_conditions({"StringEquals": {"sts:ExternalId": "<external_id>"}}, {"Null": {"aws:RequestTag/run": "false"}}),
         {"tagAssumeRole": True},
     ),
     "no-condition-with-a-source-identity": Case(
         "ExternalIdNotRequired",
-        ["without any external ID", "when asked as a Run from there would"],
+        ["without any external ID", "that a Run from there would send"],
         by_conditions({"StringEquals": {"sts:ExternalId": "<external_id>"}}, {"Null": {"sts:SourceIdentity": "false"}}),
         {"sourceIdentity": True},
     ),
@@ -204,7 +204,7 @@ CASES = {
     ),
     "duration-of-chaining": Case(
         "DurationTooLong",
-        ["an hour at most", "`spec.durationSeconds` to 3600 or less"],
+        ["role chaining to one hour", "`spec.durationSeconds` to 3600 or less"],
         spec={"durationSeconds": 7200},
         faults=refuse(
             invalid(
@@ -222,7 +222,7 @@ CASES = {
     ),
     "transitive-tags": Case(
         "TagSessionDenied",
-        ["the operator's own session passes tags on", "EKS Pod Identity"],
+        ["the operator's own session passes on tags", "EKS Pod Identity"],
         faults=lambda scene: [
             Rule(
                 Match(role_arn=scene.role_arn, absent=["Tags"], values={"ExternalId": scene.external_id}),
@@ -247,7 +247,11 @@ CASES = {
     ),
     "region-off-in-our-account": Case(
         "RegionDisabled",
-        ["ap-east-1 does not know the operator", "not enabled in the operator's own account", "`spec.region`"],
+        [
+            "ap-east-1 does not accept the operator's",
+            "not enabled in the operator's own account",
+            "`spec.region`",
+        ],
         spec={"region": "ap-east-1"},
         faults=refuse(invalid_client_token(), region="ap-east-1"),
         repair=write(region=HOME_REGION),

@@ -298,7 +298,7 @@ def test_who_has_an_executors_token_ends_a_job_and_does_not_repeat_it(jobs: Jobs
 def test_a_job_that_is_brought_back_is_not_executed(jobs: Jobs) -> None:
     # The stamp is that of another life, as in a backup.
     jobs.create("restored", words={"integration": "prod", "requested-by": "jane@example.com"})
-    jobs.wait("restored", failed("Restored", "was brought back or copied"))
+    jobs.wait("restored", failed("Restored", "was restored or copied"))
     assert jobs.stage.objects.get("Run", jobs.namespace, "restored") is None
 
 
@@ -364,7 +364,7 @@ def test_executors_create_runs_of_jobs_only(jobs: Jobs) -> None:
             "template": {"spec": {"containers": [jobs.stage.container("true")]}},
         },
     }
-    with pytest.raises(RefusedError, match="creates Runs of Jobs only"):
+    with pytest.raises(RefusedError, match="may create Runs of Jobs only"):
         controller.create(run)
     only = jobs.stage.namespace({"aws.spacelift.io/worker-only": "true"})
     run["metadata"]["namespace"] = only

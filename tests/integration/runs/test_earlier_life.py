@@ -63,7 +63,7 @@ def test_a_run_that_a_backup_brings_back_is_not_executed_again(scene: Play, role
     brought_back(scene, first, dropped)
     assert scene.end(role) == ("Failed", "Restored")
     message = scene.wait(role)["status"]["message"]
-    assert "was brought back or copied" in message
+    assert "was restored or copied" in message
     assert "without annotations under aws.spacelift.io/" in message
     assert pods(scene, first["metadata"]["name"]) == []
 
@@ -96,7 +96,7 @@ def test_what_a_tool_would_make_again_is_not_deleted_but_its_pod_is(scene: Play,
             "spec": {"integrationRef": {"name": "prod"}, "template": template, **spec},
         }
     )
-    run = scene.wait(role, lambda run: "is kept beyond its time to live" in (run or {})["status"].get("message", ""))
+    run = scene.wait(role, lambda run: "time to live deletes only the pod" in (run or {})["status"].get("message", ""))
     assert condition(run, "Succeeded")["status"] == "True"
     wait_until(lambda: not pods(scene, name), timeout=20, what="the pod's end")
     assert scene.wait(role)["metadata"]["uid"] == run["metadata"]["uid"]

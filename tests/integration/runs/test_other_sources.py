@@ -68,7 +68,7 @@ def test_what_a_webhook_sets_ends_a_run_with_variables_at_once(
     scene.run(role, "sleep 600")
     assert scene.end(role) == ("Failed", "TemplateRefused")
     message = scene.wait(role)["status"]["message"]
-    assert f"Container `main` was given variable {variable}" in message
+    assert f"Container `main` has variable {variable}" in message
     assert "webhook" in message
 
 
@@ -104,7 +104,7 @@ def test_a_profile_that_nobody_may_look_at_is_told_of(scene: Play, taken: list[O
     assert scene.end("told") == ("Finished", "Finished"), scene.logs("told")
     assert scene.logs("told").split() == assumed(scene, "told")
     [issued] = [c for c in scene.wait("told")["status"]["conditions"] if c["type"] == "CredentialsIssued"]
-    assert "Container `main` takes variables by `envFrom`: an AWS_PROFILE among them" in issued["message"]
+    assert "Container `main` takes variables from `envFrom`: if AWS_PROFILE is among them" in issued["message"]
 
 
 def test_the_same_credentials_are_found_under_the_profiles_that_a_run_lists(scene: Play) -> None:

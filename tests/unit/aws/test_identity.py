@@ -87,7 +87,7 @@ async def test_a_path_that_nobody_tells_is_noted() -> None:
     identity = await OwnIdentity(FakeSource(), {}, clock=Clock()).current()
     assert identity.principal == PLAIN
     assert identity.note is not None
-    assert "lacks the role's IAM path" in identity.note
+    assert "lacks the path" in identity.note
 
 
 async def test_iam_is_not_asked_where_the_answer_is_known() -> None:

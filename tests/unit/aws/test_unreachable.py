@@ -62,13 +62,13 @@ def test_a_name_that_does_not_resolve() -> None:
 
 def test_a_certificate_that_is_not_trusted(untrusted: str) -> None:
     failure = told(untrusted)
-    assert "its certificate is not trusted here" in failure.message
+    assert "its certificate is not trusted: " in failure.message
     assert "AWS_CA_BUNDLE" in failure.message
 
 
 def test_a_bundle_that_is_not_there(untrusted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
-    assert "the file that AWS_CA_BUNDLE names is not there" in told(untrusted).message
+    assert "the file that AWS_CA_BUNDLE names does not exist" in told(untrusted).message
 
 
 def test_a_proxy_that_does_not_answer(untrusted: str) -> None:

@@ -12,7 +12,7 @@ from spacelift_aws.controllers.awsintegration.probes.plan import ProbePlan
 
 _SILENCE = " (Nothing could be asked of STS since "
 
-VERIFIED = "The role trusts this integration's external ID and no other: all probes were answered as they should."
+VERIFIED = "The role trusts this integration's external ID and no other: STS answered all probes as expected."
 
 ROLE_NOT_SET = "Create a role with `status.trustPolicy`, then write its ARN into `spec.roleArn`."
 
@@ -81,7 +81,7 @@ def retrying(plan: ProbePlan, result: ProbeResult) -> str:
         )
     said = f"{failure.code}: {failure.message}" if failure else "not asked"
     hint = f" Is `{plan.region}` in `spec.region` right?" if _looks_unreachable(result) and plan.region else ""
-    return f"STS gave no answer to probe {result.probe} ({said}); it is asked again.{hint}"
+    return f"STS gave no answer to probe {result.probe} ({said}). The operator asks again.{hint}"
 
 
 def unanswered_since(message: str, since: str, why: str) -> str:
@@ -98,12 +98,12 @@ def as_asked(result: ProbeResult) -> str:
     """How an allowed probe was asked, where that matters, as a clause."""
     clauses = []
     if result.form is ProbeForm.RUN:
-        clauses.append("when asked as a Run from there would: with its tags and source identity")
+        clauses.append("with the tags and the source identity that a Run from there would send")
     if result.failure is not None:
         missed = policies.TAG_SESSION
         if result.failure.kind is Failure.SOURCE_IDENTITY_DENIED:
             missed = policies.SET_SOURCE_IDENTITY
-        clauses.append(f"STS missed only the permission for {missed}")
+        clauses.append(f"only the permission for {missed} was missing")
     return f" ({'; '.join(clauses)})" if clauses else ""
 
 

@@ -145,15 +145,15 @@ def _without_run(seen: ObservedJob) -> JobDecision:
 
 def _unchecked() -> str:
     return (
-        f"The Job was created while Jobs of {MANAGED_BY} were not executed here, so nobody checked what "
-        "its creator may use. Delete it and create it again."
+        f"The Job is older than the admission policy for Jobs of {MANAGED_BY}, so it was not checked what its creator "
+        "may use. Delete it and create it again."
     )
 
 
 def _restored() -> str:
     return (
-        f"This Job was brought back or copied: by its annotation {ANNOTATION_ENDED} it was created before. To execute "
-        f"it again, create one without {ANNOTATION_ENDED} and {ANNOTATION_REQUESTED_BY}."
+        f"This Job was restored or copied: its annotation {ANNOTATION_ENDED} comes from an earlier Job. To execute it "
+        f"again, create it without {ANNOTATION_ENDED} and {ANNOTATION_REQUESTED_BY}."
     )
 
 
@@ -161,7 +161,7 @@ def _name_taken(seen: ObservedJob) -> JobDecision:
     """Whoever has the name keeps it: a Job acts on no Run but its own."""
     name = seen.job.name
     return JobDecision(
-        (Tell("Warning", NAME_TAKEN, f"A Run named {name} is not this Job's: delete it, or rename the Job."),)
+        (Tell("Warning", NAME_TAKEN, f"Run {name} does not belong to this Job: delete the Run, or rename the Job."),)
     )
 
 

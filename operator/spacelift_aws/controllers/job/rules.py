@@ -37,13 +37,13 @@ def _shape_refused(job: Job) -> str | None:
     if spec.get("completionMode", "NonIndexed") != "NonIndexed":
         return "spec.completionMode is Indexed: there is one pod, so leave it out."
     if spec.get("backoffLimit", 6) != 0:
-        return "spec.backoffLimit is not 0: no run is repeated by itself; write `backoffLimit: 0`."
+        return "spec.backoffLimit is not 0: a run is never retried; write `backoffLimit: 0`."
     for field in ("podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "maxFailedIndexes"):
         if spec.get(field) is not None:
-            return f"spec.{field} says when to repeat or count pods, and there is one: leave it out."
+            return f"spec.{field} is for Jobs with several pods or retries, and this Job has one pod: leave it out."
     policy = (job.template.get("spec") or {}).get("restartPolicy")
     if policy != "Never":
-        return f"spec.template.spec.restartPolicy is {policy}: no container starts again by itself; write Never."
+        return f"spec.template.spec.restartPolicy is {policy}: containers are never restarted; write Never."
     return None
 
 

@@ -71,7 +71,7 @@ def failure_of(job: Job, run: Run, now: datetime, *, late: bool) -> dict[str, An
     message = _words(run)
     if late and reason == SucceededReason.STOPPED:
         reason = str(SucceededReason.DEADLINE_EXCEEDED)
-        message = f"The Job was still going after its {job.spec['activeDeadlineSeconds']} seconds. {message}"
+        message = f"The Job was still running after its {job.spec['activeDeadlineSeconds']} seconds. {message}"
     return failed(job, reason, message, now, pods=1 if run.status.pod_name is not None else 0)
 
 

@@ -57,8 +57,8 @@ def _not_found(run: Run, watched: tuple[str, ...]) -> Denied:
         return Denied(Reason.INTEGRATION_NOT_FOUND, f"There is no AwsIntegration {_reference(run)}.")
     return Denied(
         Reason.INTEGRATION_NOT_FOUND,
-        f"AwsIntegration {_reference(run)} is in a namespace that is not watched: add it to SPACELIFT_AWS_NAMESPACES, "
-        "or use an integration of a namespace that is.",
+        f"AwsIntegration {_reference(run)} is in a namespace that is not watched: add the namespace to "
+        "SPACELIFT_AWS_NAMESPACES, or use an integration in a watched namespace.",
     )
 
 
@@ -69,8 +69,9 @@ def _for_another(run: Run, integration: AwsIntegration, pool: str | None) -> Den
         if run.spec.worker_pool == pool:
             return None
         # What another pool has begun is ended by this one, but never continued under its identity.
-        verb = "waits for" if run.status.phase is Phase.QUEUED else "was begun by"
-        return Denied(Reason.NO_WORKER, f"Pool `{run.spec.worker_pool}`, which this Run {verb}, is heard of no more.")
+        does = "is to execute" if run.status.phase is Phase.QUEUED else "started"
+        message = f"Pool `{run.spec.worker_pool}`, which {does} this Run, no longer renews its Lease: start it again."
+        return Denied(Reason.NO_WORKER, message)
     if not integration.spec.generate_credentials_in_worker:
         return None
     if namespace != run.metadata.namespace:
@@ -100,8 +101,8 @@ def _namespace_refused(run: Run, integration: AwsIntegration, labels: Mapping[st
         return Denied(
             Reason.NOT_ALLOWED,
             f"AwsIntegration {_reference(run)} selects namespaces by their labels, which this operator cannot read: it "
-            "watches given namespaces only (SPACELIFT_AWS_NAMESPACES). Use `from: All`, which means these, or an "
-            "integration in the Run's own namespace.",
+            "watches given namespaces only (SPACELIFT_AWS_NAMESPACES). Use `from: All`, which allows these namespaces, "
+            "or an integration in the Run's own namespace.",
         )
     if allowed.selector is not None and labels is not None and selects(allowed.selector, labels):
         return None
@@ -119,7 +120,7 @@ def _stack_refused(run: Run, integration: AwsIntegration) -> Denied | None:
     asked = f"stack `{run.spec.stack}`" if run.spec.stack is not None else "a Run without a stack"
     return Denied(
         Reason.NOT_ALLOWED,
-        f"AwsIntegration {_reference(run)} does not allow {asked}: it is not among its spec.allowedStacks.",
+        f"AwsIntegration {_reference(run)} does not allow {asked}: see its spec.allowedStacks.",
     )
 
 

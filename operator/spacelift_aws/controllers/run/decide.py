@@ -112,7 +112,7 @@ def _queued(seen: Observed) -> Decision:
 def _end_of_waiting(seen: Observed) -> End | None:
     """Why a Run without a pod is not to have one any more."""
     if seen.stopped:
-        return End(Phase.STOPPED, SucceededReason.STOPPED, f"Stopped before it had started{by_whom(seen)}.")
+        return End(Phase.STOPPED, SucceededReason.STOPPED, f"Stopped{by_whom(seen)} before it started.")
     if seen.now >= starting_deadline(seen):
         return End(Phase.FAILED, SucceededReason.STARTING_DEADLINE_EXCEEDED, never_started(seen))
     return None
@@ -186,7 +186,8 @@ def _advise(seen: Observed, pod: Pod) -> Decision | None:
     told = replace(seen.memory, advised=True)
     start = f"The run may go on for {seconds} seconds" if seconds is not None else "The run has no deadline"
     return Decision(
-        (Advise(f"{start}, but its credentials, fixed in variables, end {ends}: use `delivery: File`."),), progress=told
+        (Advise(f"{start}, but its credentials end {ends}, and variables are not renewed: use `delivery: File`."),),
+        progress=told,
     )
 
 

@@ -30,8 +30,8 @@ def restored(run: Run, run_id: str) -> str | None:
     if mark is None or mark == run_id:
         return None
     return (
-        f"This Run was brought back or copied: by its annotation {ANNOTATION_ENDED} it was created before. To execute "
-        f"it again, create one without annotations under {OWN_PREFIX}."
+        f"This Run was restored or copied: its annotation {ANNOTATION_ENDED} comes from an earlier Run. To execute it "
+        f"again, create it without annotations under {OWN_PREFIX}."
     )
 
 

@@ -32,15 +32,15 @@ def changed_on_the_way(seen: Observed, pod: Pod) -> str | None:
     bare = unmasked(pod, names) if seen.run.spec.mask_logs is MaskLogs.REQUIRED else ()
     if bare:
         return (
-            f"Container `{bare[0]}` of the pod has no helper that masks logs. The operator put it there, so a webhook "
-            "of the cluster took it away. Keep the webhook from this pod, or use `maskLogs: Auto`."
+            f"Container `{bare[0]}` of the pod has no helper that masks logs. The operator added it, so a webhook "
+            "of the cluster removed it. Exclude this pod from the webhook, or use `maskLogs: Auto`."
         )
     for container in pod.containers:
         hindrance = container.hindrances.get(seen.run.spec.delivery)
         if container.name in names and hindrance is not None:
             return (
-                f"Container `{container.name}` was given {hindrance}. The template does not have it, so a webhook of "
-                "the cluster did it, such as EKS's for service accounts with a role. " + seen.delivery.remedy
+                f"Container `{container.name}` has {hindrance}. The template does not ask for that, so a webhook of "
+                "the cluster changed the pod, such as EKS's for service accounts with a role. " + seen.delivery.remedy
             )
     return None
 
@@ -65,7 +65,7 @@ def end_of(seen: Observed, pod: Pod | None) -> End:
 def _cut_short(seen: Observed, pod: Pod | None, ended: datetime) -> End:
     """The pod was deleted before it had a result: by whom, and why?"""
     if seen.stopped:
-        by = by_whom(seen) or " as asked for"
+        by = by_whom(seen) or " as requested"
         return End(Phase.STOPPED, SucceededReason.STOPPED, f"Stopped{by}.", None, ended)
     asked = pod.deletion - pod.grace if pod is not None and pod.deletion is not None else seen.now
     since = pod.created if pod is not None else seen.run.status.started_at
@@ -93,11 +93,14 @@ def finish(seen: Observed, end: End) -> Decision:
         return deletion
     if seen.memory.secret is SecretState.HELD:
         message = (
-            f"Secret `{child_name(seen.run_id)}` is still there, with credentials that live until they expire: "
-            f"{seen.memory.held_because}. The run's end is written once it is gone."
+            f"Secret `{child_name(seen.run_id)}` is still there, with credentials that are valid until they expire: "
+            f"{seen.memory.held_because}. The Run gets its final phase when the Secret is gone."
         )
         return Decision(status.write(seen, status.held(seen, message), "SecretHeld"), deletion.again_at)
-    message = "The run has ended; its end is written once its Secret, sent without an answer, can no longer arrive."
+    message = (
+        "The run has ended. The API server did not answer the request that creates its Secret: the Run gets its final "
+        "phase when it is certain that the Secret is gone."
+    )
     return Decision(status.write(seen, status.held(seen, message)), deletion.again_at)
 
 

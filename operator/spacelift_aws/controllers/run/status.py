@@ -114,7 +114,7 @@ def settled(seen: Observed) -> RunStatus:
     complete = status.condition(ConditionType.COMPLETE)
     if complete is not None and complete.status == "True" and status.finished_at is not None:
         return status.model_copy(update={"message": _kept(seen, complete.message)})
-    message = "The phase was written by another hand than the operator's; what was left of the run is deleted."
+    message = "The operator did not write this phase. It ends the run's pod and deletes the run's credentials."
     status = _set(status, seen, ConditionType.COMPLETE, "True", status.phase, message)
     succeeded: ConditionStatus = "True" if status.phase is Phase.FINISHED else "False"
     reason = {Phase.FINISHED: SucceededReason.FINISHED, Phase.STOPPED: SucceededReason.STOPPED}.get(
@@ -130,13 +130,13 @@ def _kept(seen: Observed, message: str) -> str:
     if tool is None or seen.run.spec.ttl_seconds_after_finished is None:
         return seen.run.status.message or message
     return shorten(
-        f"{message} The Run is kept beyond its time to live, which deletes its pod only: {tool} tracks it, would make "
-        "it again and so have it executed again."
+        f"{message} The time to live deletes only the pod and not the Run: {tool} tracks the Run and would create it "
+        "again, which would execute it again."
     )
 
 
 _UNDER_WAY = {
-    Phase.QUEUED: "The Run waits; condition CredentialsIssued says for what.",
+    Phase.QUEUED: "The Run waits; condition CredentialsIssued says why.",
     Phase.PREPARING: "The run's pod is starting.",
     Phase.RUNNING: "The run is under way.",
 }
@@ -238,10 +238,10 @@ def _masking(seen: Observed) -> Masking | None:
 def _taken_out(pod: Pod, name: str) -> str:
     """That the pod is not as it was made."""
     command = next((one.command for one in pod.containers if one.name == name), "")
-    words = f"a webhook has made its command `{shorten(command)}`, which does not start it" if command else ""
+    words = f"a webhook changed its command to `{shorten(command)}`, which does not start the helper" if command else ""
     if command.startswith(MOUNT_PATH):
-        words = "its volume was taken out of the pod, as by an API server without image volumes"
-    return f"Container `{name}` of the pod is without the helper that masks logs{': ' if words else ''}{words}."
+        words = "the helper's volume was removed from the pod, for example by an API server without image volumes"
+    return f"Container `{name}` of the pod has no helper that masks logs{': ' if words else ''}{words}."
 
 
 def _had_credentials(seen: Observed) -> bool:

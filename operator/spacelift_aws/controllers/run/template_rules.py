@@ -39,7 +39,7 @@ def account_of(pod: Mapping[str, Any]) -> str:
 def own_account_refused(account: str) -> str:
     """Why no template may ask for the executor's own service account."""
     return (
-        f"template.spec.serviceAccountName: `{account}` is the worker's own service account, and a pod under it could "
+        f"template.spec.serviceAccountName: `{account}` is the worker's own service account, and a pod with it could "
         "assume every role of its pool; name another one."
     )
 
@@ -54,9 +54,9 @@ def size_refused(pod: Any) -> str | None:
     try:
         size = len(orjson.dumps(pod))
     except TypeError:  # more than 254 levels
-        return f"template.spec: nested more than {MAX_DEPTH} levels deep; a pod's spec is not."
+        return f"template.spec: nested more than {MAX_DEPTH} levels deep, which no pod's spec needs."
     if size > LARGEST:
-        return f"template.spec: {size:,} bytes are more than {LARGEST:,}; the run's pod and status need room as well."
+        return f"template.spec: {size:,} bytes, and at most {LARGEST:,} are allowed; make it smaller."
     return None
 
 
@@ -136,12 +136,12 @@ def _variables(pod: Mapping[str, Any]) -> Iterator[str]:
         for index, variable in enumerate(container.get("env") or ()):
             if variable.get("name") in CREDENTIAL_VARIABLES:
                 yield (
-                    f"{place}.env[{index}]: {variable['name']} is set by the run itself, and a value of the template "
-                    "would win over it; remove it."
+                    f"{place}.env[{index}]: {variable['name']} is set by the run itself, and a value in the template "
+                    "would override it; remove it."
                 )
             elif variable.get("name") in PROFILES:
                 yield (
-                    f"{place}.env[{index}]: {variable['name']} keeps SDKs from the run's credentials; remove it, or "
+                    f"{place}.env[{index}]: {variable['name']} makes SDKs ignore the run's credentials; remove it, or "
                     "list the profile's name under `profiles` with `delivery: File`."
                 )
 
@@ -153,7 +153,7 @@ def _secrets(pod: Mapping[str, Any]) -> Iterator[str]:
     while left:
         key, value, place, depth = left.pop()
         if depth > MAX_DEPTH:
-            yield f"{place[:200]}…: nested more than {MAX_DEPTH} levels deep; a pod's spec is not."
+            yield f"{place[:200]}…: nested more than {MAX_DEPTH} levels deep, which no pod's spec needs."
             return
         if isinstance(value, list):
             left += [(key, entry, f"{place}[{index}]", depth + 1) for index, entry in enumerate(value)]
@@ -172,8 +172,8 @@ def _is_credentials(name: Any) -> TypeGuard[str]:
 
 def _secret_refused(place: str, name: str) -> str:
     return (
-        f"{place}: `{name}` is a name of run credentials (`{CHILD_PREFIX}…`), which belong to one run alone; "
-        "list the containers that need this run's own under credentialsFor."
+        f"{place}: `{name}` is the name of a run's Secret (`{CHILD_PREFIX}…`), which is for that run alone; to give "
+        "this run's credentials to a container, list it under credentialsFor."
     )
 
 
@@ -182,7 +182,7 @@ def _own_metadata(spec: RunSpec) -> Iterator[str]:
     for kind, entries in (("labels", metadata.labels), ("annotations", metadata.annotations)) if metadata else ():
         for key in entries or ():
             if key.startswith(OWN_PREFIX):
-                yield f"template.metadata.{kind}: `{key}` is the operator's own; remove it."
+                yield f"template.metadata.{kind}: `{key}` is reserved for the operator; remove it."
 
 
 def _credentialed(spec: RunSpec, pod: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

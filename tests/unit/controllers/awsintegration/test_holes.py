@@ -46,7 +46,7 @@ async def test_a_hole_for_runs_alone_is_found(
         **spec,
     )
     assert (verdict.status, verdict.reason) == ("False", reason)
-    assert "when asked as a Run from there would" in verdict.message
+    assert "that a Run from there would send" in verdict.message
     assert verdict.message.endswith("}}}")
 
 
@@ -57,7 +57,7 @@ async def test_a_hole_for_bare_calls_alone_is_found(kit: Any) -> None:
         tagAssumeRole=True,
     )
     assert verdict.reason == Reason.EXTERNAL_ID_NOT_REQUIRED
-    assert "when asked as a Run" not in verdict.message
+    assert "a Run from there" not in verdict.message
 
 
 async def test_the_worse_answer_counts(kit: Any) -> None:

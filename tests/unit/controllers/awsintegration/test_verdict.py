@@ -272,7 +272,7 @@ async def test_denied_tags_get_a_statement_that_works_without_the_external_id(ki
 @pytest.mark.parametrize(("earlier", "told"), [("AROAOLD", True), ("AROAOP", False), ("", False)])
 async def test_a_principal_created_anew_is_told(kit: Any, earlier: str, told: bool) -> None:
     verdict = await verdict_of(kit, own_fails(Failure.ACCESS_DENIED), earlier=earlier)
-    assert ("created anew" in verdict.message) is told
+    assert ("was recreated" in verdict.message) is told
 
 
 async def test_a_principal_whose_path_is_unknown_is_told(kit: Any) -> None:
@@ -380,7 +380,7 @@ async def test_a_denial_by_our_own_policy_is_no_denial_by_the_role(kit: Any) -> 
 async def test_a_role_that_our_own_policy_does_not_allow_is_denied(kit: Any) -> None:
     verdict = await verdict_of(kit, own_fails(BY_IDENTITY))
     assert (verdict.status, verdict.reason) == ("False", Reason.ACCESS_DENIED)
-    assert "the identity-based policy is what denies it" in verdict.message
+    assert "the identity-based policy denies it" in verdict.message
 
 
 @pytest.mark.parametrize(

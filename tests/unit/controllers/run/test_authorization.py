@@ -148,7 +148,7 @@ def test_a_request_carries_what_the_integration_asks_for(kit: Any) -> None:
     [
         ("the controller leaves it to a worker", None, {}, {}, "NoWorker", "No worker of pool `default` has taken"),
         ("a worker's are namespaced", None, {}, ELSEWHERE, "WorkerModeIsNamespaced", "create the Run there"),
-        ("a silent pool's", "build", {}, {}, "NoWorker", "Pool `default`, which this Run waits for, is heard of no"),
+        ("a silent pool's", "build", {}, {}, "NoWorker", "Pool `default`, which is to execute this Run, no longer"),
     ],
 )
 def test_whose_credentials_are_another_process_to_issue(

@@ -142,7 +142,7 @@ class TestLostNodes:
         run = kit.run(delivery="File")
         pod = replace(pod, containers=tuple(replace(one, hindrances={}) for one in pod.containers))
         status = written(decide(kit.seen(1802, run=run, pod=pod, memory=had(kit))))
-        assert f"has not been heard of since {kit.time(100)}" in status.message
+        assert f"has not responded since {kit.time(100)}" in status.message
 
 
 class TestWordsThatDance:

@@ -15,8 +15,8 @@ async def test_advice_is_given_once(scene: Scene) -> None:
     await scene.go()
     await scene.go()
     assert [message for message in scene.recorder.messages if "`delivery: File`" in message] == [
-        "The run may go on for 7200 seconds, but its credentials, fixed in variables, end at 2026-01-02T04:04:06Z: "
-        "use `delivery: File`."
+        "The run may go on for 7200 seconds, but its credentials end at 2026-01-02T04:04:06Z, and variables are not "
+        "renewed: use `delivery: File`."
     ]
 
 

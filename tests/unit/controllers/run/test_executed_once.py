@@ -56,7 +56,7 @@ async def test_a_pod_of_another_owner_is_not_adopted(scene: Scene) -> None:
     scene.foreign = scene.kit.pod_body(metadata={"ownerReferences": [owner]})
     await scene.go()
     assert scene.world.pod is None
-    assert "not this Run's" in (scene.run.status.message or "")
+    assert "does not belong to this Run" in (scene.run.status.message or "")
     assert not scene.secret, "a Run that waits keeps no credentials"
 
 

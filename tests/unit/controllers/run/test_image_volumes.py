@@ -56,7 +56,7 @@ def test_what_shows_that_a_node_refuses_the_volume(kit: Any) -> None:
     assert "StartError: exec: no such" in refusal(
         pod(kit, terminated=kit.terminated(128, reason="StartError", message="exec: no such file"))
     )
-    assert "nothing was heard of a container for 120 seconds" in refusal(
+    assert "the node reported no container for 120 seconds" in refusal(
         pod(kit, waiting={"reason": "ContainerCreating"}), 121
     )
 
@@ -171,7 +171,7 @@ async def test_a_pod_that_its_node_refuses_is_replaced_and_the_next_runs_know(ki
     before = len(scene.asked)
     await scene.go()
     assert scene.asked[before:] == ["patch status", "delete pod", "get run", "create pod", "patch status"]
-    assert any("does not bring the helper" in message for message in scene.recorder.messages)
+    assert any("cannot mount the helper" in message for message in scene.recorder.messages)
     assert has_init_container(scene)
     assert scene.run.status.phase is Phase.PREPARING
     assert scene.secret

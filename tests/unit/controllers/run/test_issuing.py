@@ -38,7 +38,7 @@ async def test_a_secret_that_we_may_not_delete_holds_the_run_up_and_says_why(sce
     again = await scene.go_on(6)
     assert again, "looked at again"
     assert "still there" in (scene.run.status.message or "")
-    assert "is of type Opaque. The run's end is written once it is gone" in (scene.run.status.message or "")
+    assert "is of type Opaque. The Run gets its final phase when the Secret is gone" in (scene.run.status.message or "")
     assert not scene.run.status.phase.terminal
     await scene.go_on(6)
     assert scene.run.status.phase.terminal, "somebody else has deleted it"

@@ -80,4 +80,4 @@ def test_what_is_nested_without_end_or_too_large_is_refused(kit: Any) -> None:
         deep = {"x": deep}
     pod = {"containers": [{"name": "main", "x": deep}]}
     assert "nested" in (facts_of(kit.run(pod=pod), None).refusal or "")
-    assert "bytes are more than" in (facts_of(big(kit, size=2_000_000), None).refusal or "")
+    assert "bytes, and at most" in (facts_of(big(kit, size=2_000_000), None).refusal or "")

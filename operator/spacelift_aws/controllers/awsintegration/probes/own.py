@@ -69,20 +69,20 @@ def _access_denied(round: ProbeRound) -> str:
     plan, identity, failure = round.plan, round.identity, round.own.failure
     parts = [f"STS denied `sts:AssumeRole` on {plan.role_arn}."]
     if failure is not None and failure.denied_by:
-        parts.append(f"STS says that the {failure.denied_by} is what denies it, which is the operator's side.")
+        parts.append(f"STS says that the {failure.denied_by} denies it. That is on the operator's side.")
     earlier = round.earlier_principal_id
     if earlier and identity.principal_id and earlier != identity.principal_id:
         parts.append(
-            f"The operator's principal was created anew since the last verification (its unique ID was {earlier} and "
-            f"is {identity.principal_id} now): every trust policy that names it has to be saved again."
+            f"The operator's principal was recreated since the last verification (its unique ID was {earlier} and is "
+            f"{identity.principal_id} now): save every trust policy that names it again."
         )
     if identity.note:
         parts.append(f"Note: {identity.note}.")
     actions = " and ".join(f"`{a}`" for a in ("sts:AssumeRole", *_extra(plan)))
     parts.append(
         f"{COMMON_CAUSES} Or the operator's own policy does not allow {actions} on this role, or a policy of the "
-        "organization or a permissions boundary denies it. A change in IAM takes up to some minutes to arrive. If the "
-        "role does not exist yet, create it with `status.trustPolicy`. If it does, its trust policy needs this "
+        "organization or a permissions boundary denies it. A change in IAM can take some minutes to take effect. If "
+        "the role does not exist yet, create it with `status.trustPolicy`. If it does, its trust policy needs this "
         "statement:"
     )
     return with_trust(" ".join(parts), plan, identity)
@@ -93,7 +93,7 @@ def _duration_too_long(plan: ProbePlan, failure: StsError) -> str:
     if "chaining" in failure.message.lower():
         return (
             f"STS refuses a session of {plan.duration_seconds} seconds: the operator's own credentials come from "
-            f"a role, and roles assumed from one get an hour at most. Set `spec.durationSeconds` to 3600 or less."
+            "a role, and AWS limits role chaining to one hour. Set `spec.durationSeconds` to 3600 or less."
         )
     role = parse_role_arn(plan.role_arn)
     name, seconds = role.name if role else plan.role_arn, max(3600, plan.duration_seconds)
@@ -113,12 +113,12 @@ def _session_action_denied(round: ProbeRound, action: str) -> str:
         why = f"`spec.{field}` is on"
     else:
         why = (
-            f"the operator's own session passes {'tags' if tags else 'a source identity'} on"
+            f"the operator's own session passes on {'tags' if tags else 'a source identity'}"
             f"{' (as under EKS Pod Identity, where they can be turned off)' if tags else ''}"
         )
     trust = policies.one_line(policies.session_statement(or_principal(identity), (action,)))
     return (
-        f"STS denied `{action}` on {plan.role_arn}, which is needed as {why}. The operator's own policy needs "
+        f"STS denied `{action}` on {plan.role_arn}, which is needed because {why}. The operator's own policy needs "
         f"`{action}` on this role, and the trust policy needs this statement too: {trust}"
     )
 
@@ -134,8 +134,9 @@ def _region_disabled(plan: ProbePlan, failure: StsError) -> str:
             f"activate it there{where}, or set `spec.region` to another region."
         )
     return (
-        f"The STS endpoint of {region} does not know the operator, which its home region does: the region is not "
-        f"enabled in the operator's own account. Enable it there, or set `spec.region` to another region."
+        f"The STS endpoint of {region} does not accept the operator's credentials, but that of its home region does: "
+        "the region is not enabled in the operator's own account. Enable it there, or set `spec.region` to another "
+        "region."
     )
 
 
@@ -146,8 +147,8 @@ def _invalid_session_policy(round: ProbeRound, failure: StsError) -> str:
     if failure.code.startswith("PackedPolicyTooLarge"):
         tags = ", the session tags" if round.plan.tagged else ""
         return (
-            f"STS packs the session policies{tags} and what the operator's own session passes on, and the result is "
-            f"too large. Shorten {fields}. STS says: {failure.message}"
+            f"The session policies{tags} and what the operator's own session passes on are too large together. "
+            f"Shorten {fields}. STS says: {failure.message}"
         )
     return f"STS refuses a session policy. Correct {fields}. STS says: {failure.message}"
 
@@ -158,8 +159,8 @@ def _invalid_request(round: ProbeRound, failure: StsError) -> str:
     mine = partition_of(principal) if principal else None
     if mine is not None and mine != theirs:
         return (
-            f"The role is in partition {theirs}, the operator in {mine}: a role is never assumed across partitions. "
-            f"STS says: {failure.message}"
+            f"The role is in partition {theirs}, the operator in {mine}: a role cannot be assumed across partitions. "
+            f"Use a role in partition {mine}. STS says: {failure.message}"
         )
     return f"STS refuses the request: check `spec.roleArn` and `spec.region`. STS says: {failure.message}"
 

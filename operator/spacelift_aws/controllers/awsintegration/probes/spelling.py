@@ -45,7 +45,7 @@ def accepted(round: ProbeRound) -> str | None:
         return None
     plan, position = round.plan, allowed.position
     return (
-        f"any name of the same length ({_replaced(plan, position)}: a `?` stands in place of character "
+        f"any name of the same length ({_replaced(plan, position)}: the trust policy has a `?` instead of character "
         f"{position + 1}, `{plan.external_id[position]}`)"
     )
 

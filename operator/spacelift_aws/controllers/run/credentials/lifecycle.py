@@ -83,8 +83,8 @@ def renew(seen: Observed, pod: Pod) -> Action | NotRenewed:
         why = seen.grant.message
     elif _acts_as_another(seen, pod, seen.grant):
         why = (
-            f"the AwsIntegration names another role by now, {seen.grant.request.role_arn}, and no run changes its role "
-            "on the way."
+            f"the AwsIntegration now names another role, {seen.grant.request.role_arn}, and a run never changes its "
+            "role."
         )
     elif memory.trouble is None or seen.now >= memory.trouble.retry_at:
         return IssueCredentials(seen.grant)

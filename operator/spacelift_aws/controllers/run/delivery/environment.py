@@ -17,7 +17,7 @@ class EnvironmentDelivery:
 
     is_renewed = False
     masked_files = None
-    remedy = "Keep the webhook from this pod."
+    remedy = "Exclude this pod from the webhook."
 
     def content(self, credentials: Credentials, profiles: Iterable[str]) -> dict[str, str]:
         """The four variables."""
@@ -50,8 +50,8 @@ class EnvironmentDelivery:
         if not container.get("envFrom"):
             return None
         return (
-            f"Container `{container['name']}` takes variables by `envFrom`: an AWS_PROFILE among them would keep SDKs "
-            "from the run's variables."
+            f"Container `{container['name']}` takes variables from `envFrom`: if AWS_PROFILE is among them, SDKs "
+            "ignore the run's variables."
         )
 
     def is_in(self, pod: Mapping[str, Any], secret_name: str) -> bool:
@@ -66,8 +66,8 @@ class EnvironmentDelivery:
             yield from sources.refusals(place, container)
             if container.get("restartPolicy") or container.get("restartPolicyRules"):
                 yield (
-                    f"{place}.restartPolicy: a container that starts again would do so with the credentials of its "
-                    "first start, dead by then; remove it, or use `delivery: File`."
+                    f"{place}.restartPolicy: a restarted container would have the credentials of its first start, "
+                    "which may have expired; remove it, or use `delivery: File`."
                 )
 
     def hindrance(self, container: Mapping[str, Any], pod: Mapping[str, Any], secret_name: str) -> str | None:
@@ -76,5 +76,5 @@ class EnvironmentDelivery:
         if secret_name not in taken:
             return "no variables of the run's Secret"
         if taken[-1] != secret_name:
-            return "further variables by `envFrom`, which win over the run's"
+            return "further variables from `envFrom`, which override the run's"
         return sources.found(container, _SHIELDED)

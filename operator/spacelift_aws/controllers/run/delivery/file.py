@@ -44,7 +44,7 @@ class FileDelivery:
 
     is_renewed = True
     masked_files = MOUNT_PATH
-    remedy = "Use a service account without a role, keep the webhook from this pod, or use `delivery: Environment`."
+    remedy = "Use a service account without a role, exclude this pod from the webhook, or use `delivery: Environment`."
 
     def content(self, credentials: Credentials, profiles: Iterable[str]) -> dict[str, str]:
         """By file name (https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html)."""
@@ -134,7 +134,7 @@ def _volumes_refused(volumes: Any) -> Iterator[str]:
         return
     for index, one in enumerate(volumes):
         if isinstance(one, Mapping) and one.get("name") == VOLUME:
-            yield f"template.spec.volumes[{index}]: `{VOLUME}` is the name of the run's own volume; give it another."
+            yield f"template.spec.volumes[{index}]: `{VOLUME}` is the name of the run's own volume; use another name."
 
 
 def _mounts_refused(place: str, mounts: Any) -> Iterator[str]:

@@ -177,7 +177,7 @@ class PodCalls:
         if pod.owner_uid == seen.run.metadata.uid and pod.executor == self._executor:
             self._view.saw_pod(pod)
             return
-        message = f"A pod named `{pod.name}` exists that is not this Run's; delete it."
+        message = f"A pod named `{pod.name}` exists that does not belong to this Run; delete it."
         self._memories.failed(seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message)
 
     def _refused(self, seen: Observed, error: KubeError) -> None:

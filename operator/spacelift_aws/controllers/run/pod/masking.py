@@ -62,7 +62,7 @@ class Masking:
 def plan(spec: RunSpec, credentialed: Sequence[str], helper_image: str | None) -> Masking:
     """What can be masked in a pod of this template, whose containers can be looked through."""
     if spec.mask_logs is MaskLogs.NEVER:
-        return Masking((), LogsMaskedReason.NOT_ASKED, "The Run asks for its logs as they are.")
+        return Masking((), LogsMaskedReason.NOT_ASKED, "The Run has `maskLogs: Never`.")
     if not helper_image:
         message = "No image with the helper that masks logs is configured: set SPACELIFT_AWS_HELPER_IMAGE."
         return Masking((), LogsMaskedReason.NO_HELPER, message)
@@ -96,12 +96,12 @@ def _hindrance(container: Mapping[str, Any]) -> tuple[LogsMaskedReason, str] | N
     name, command = container["name"], container.get("command")
     if not isinstance(command, list) or not command:
         return LogsMaskedReason.NO_COMMAND, (
-            f"Container `{name}` has no `command`, and what its image starts is not known here: to have its output "
-            f'masked, add it, such as `command: ["{_entry_point(container.get("image"))}"]`.'
+            f"Container `{name}` has no `command`, and the operator does not know what its image starts. To mask its "
+            f'output, add it, such as `command: ["{_entry_point(container.get("image"))}"]`.'
         )
     if container.get("tty"):
         return LogsMaskedReason.TERMINAL, (
-            f"Container `{name}` has a terminal, whose output cannot be masked: to have it masked, remove `tty: true`."
+            f"Container `{name}` has a terminal, whose output cannot be masked. To mask it, remove `tty: true`."
         )
     return None
 
@@ -228,14 +228,14 @@ def refusals(pod: Mapping[str, Any], credentialed: Iterable[tuple[str, Mapping[s
         for index, container in enumerate(pod.get(kind) or ()):
             if container["name"] == INIT_CONTAINER:
                 yield (
-                    f"template.spec.{kind}[{index}]: `{INIT_CONTAINER}` is the name of the container that brings the "
-                    "helper that masks logs; give it another."
+                    f"template.spec.{kind}[{index}]: `{INIT_CONTAINER}` is the name of the init container of the "
+                    "helper that masks logs; use another name."
                 )
     for index, volume in enumerate(_list(pod.get("volumes"))):
         if _mapping(volume).get("name") == VOLUME:
             yield (
                 f"template.spec.volumes[{index}]: `{VOLUME}` is the name of the volume with the helper that masks "
-                "logs; give it another."
+                "logs; use another name."
             )
     for place, container in credentialed:
         for index, mount in enumerate(_list(container.get("volumeMounts"))):

@@ -102,7 +102,7 @@ def _node_trouble(pod: Pod) -> PodTrouble | None:
         return PodTrouble(f"gates {gates}", f"The pod waits until its scheduling gate {gates} is removed.")
     if pod.unheard_since is not None:
         since = format_time(pod.unheard_since)
-        return PodTrouble(f"node {since}", f"The pod's node has not been heard of since {since}.")
+        return PodTrouble(f"node {since}", f"The pod's node has not responded since {since}.")
     scheduled = pod.condition("PodScheduled")
     if scheduled and scheduled.status == "False" and scheduled.reason == "Unschedulable":
         words = re.sub(r"[0-9]+", "", scheduled.message)
@@ -146,8 +146,8 @@ def grace_over(pod: Pod) -> str:
     if late is None:
         return ""
     return (
-        f" {_called(late)} had not ended after its {pod.grace.total_seconds():.0f} seconds of grace and was killed, "
-        "which may leave locks behind: give it more with the template's terminationGracePeriodSeconds."
+        f" {_called(late)} did not end within its grace period of {pod.grace.total_seconds():.0f} seconds and was "
+        "killed, which may leave locks behind: raise terminationGracePeriodSeconds in the template."
     )
 
 
@@ -198,8 +198,8 @@ def _container_failed(container: Container) -> str:
     start = f"{_called(container)} ended with exit code {container.exit_code}"
     if container.misses_first_place and _ended_at_once(container):
         return (
-            f"{start} at once: `{container.misses_first_place}` has to be process 1 of its container, and behind the "
-            "helper that masks logs it is not. Write the command that it is to start instead, or `maskLogs: Never`."
+            f"{start} at once: `{container.misses_first_place}` must be process 1 of its container, and with the "
+            "helper that masks logs it is not. Write the command that it is to start instead, or use `maskLogs: Never`."
         )
     if container.brings_helper or _helper_says(container):
         return _sentence(start, container.message)

@@ -44,13 +44,13 @@ def refusal_of(pod: Pod, now: datetime, known: str | None = None) -> str | None:
         return None
     waits = all(one.state == "waiting" and one.reason in _NO_WORD for one in pod.containers)
     if waits and now >= pod.started_at + SILENT_AFTER:
-        return f"{_START}: nothing was heard of a container for {SILENT_AFTER.total_seconds():.0f} seconds."
+        return f"{_START}: the node reported no container for {SILENT_AFTER.total_seconds():.0f} seconds."
     return None
 
 
 _START = (
-    "The pod's node does not bring the helper that masks logs as an image volume; a pod with an init container takes "
-    "the pod's place"
+    "The pod's node cannot mount the helper that masks logs as an image volume; a pod with an init container replaces "
+    "this pod"
 )
 
 

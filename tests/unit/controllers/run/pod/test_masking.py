@@ -191,7 +191,7 @@ def test_what_a_webhook_puts_in_front(kit: Any, why: str, command: list[str], ar
     assert found is not None
     assert found.status == ("True" if masked else "False")
     if not masked:
-        assert f"a webhook has made its command `{command[0]}`" in found.message
+        assert f"a webhook changed its command to `{command[0]}`" in found.message
 
 
 def test_an_api_server_that_takes_the_volume_out_is_told(kit: Any) -> None:
@@ -201,7 +201,9 @@ def test_an_api_server_that_takes_the_volume_out_is_told(kit: Any) -> None:
     found = status.with_pod(seen(kit, kit.run(pod=one()), pod), pod, None).condition("LogsMasked")
     assert found is not None
     assert found.reason == "NoHelper"
-    assert found.message.endswith("its volume was taken out of the pod, as by an API server without image volumes.")
+    assert found.message.endswith(
+        "the helper's volume was removed from the pod, for example by an API server without image volumes."
+    )
 
 
 def test_the_helper_is_told_which_variables_are_masked_too(kit: Any) -> None:
@@ -453,4 +455,4 @@ def test_what_to_do_about_a_command_that_must_be_process_1(
     body = created(kit, built(kit, kit.run(pod=one(command=command)), helper_image))
     state = kit.said(terminated=kit.terminated(100, ended))  # it started after 2 seconds
     message = outcome_of(parse_pod({**body, "status": {"phase": "Failed", "containerStatuses": [state]}})).message
-    assert ("at once: `/init` has to be process 1" in message and "`maskLogs: Never`" in message) is told, why
+    assert ("at once: `/init` must be process 1" in message and "`maskLogs: Never`" in message) is told, why

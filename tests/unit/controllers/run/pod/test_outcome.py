@@ -167,5 +167,5 @@ def test_a_grace_that_was_over_is_told(
 ) -> None:
     status = {"phase": "Failed", "containerStatuses": [kit.said(terminated=kit.terminated(code, ended, reason))]}
     pod = kit.pod(status, metadata=kit.deleted(**deletion) if deletion else {})
-    assert ("after its 30 seconds of grace" in grace_over(pod)) is killed
+    assert ("within its grace period of 30 seconds" in grace_over(pod)) is killed
     assert ("terminationGracePeriodSeconds" in grace_over(pod)) is killed
