@@ -96,7 +96,7 @@ def _queued(seen: Observed) -> Decision:
         wanted = wanted or status.waiting(seen, seen.grant.reason, seen.grant.message)
         return _wait(seen, wanted, starting_deadline(seen))
     trouble = seen.memory.trouble
-    if trouble is not None and seen.now < trouble.retry_at:
+    if trouble is not None and not trouble.is_due(seen.now):
         wanted = status.waiting(seen, trouble.reason, trouble.message)
         return _wait(seen, wanted, min(starting_deadline(seen), trouble.retry_at))
     live = seen.memory.secret is SecretState.PRESENT and seen.now < renewal_due(seen)

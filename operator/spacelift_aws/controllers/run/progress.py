@@ -47,7 +47,7 @@ class ProgressStore:
     ) -> None:
         """A step failed: it is tried again after a delay that grows, and not sooner than the server says."""
         known = self.of(run_id)
-        trouble = RetryableFailure(reason, message, next_try(known.failures, now, retry_after))
+        trouble = RetryableFailure(reason, message, now, next_try(known.failures, now, retry_after))
         self.put(run_id, replace(known, failures=known.failures + 1, trouble=trouble))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from spacelift_aws.api.reasons import CredentialsIssuedReason as Reason
@@ -133,7 +133,7 @@ class EventRouter:
                 self.deleted = True
 
     def trouble(self, message: str, reason: Reason = Reason.RETRYING) -> None:
-        self.memory = replace(self.memory, trouble=RetryableFailure(reason, message, self.now + RETRY))
+        self.memory = replace(self.memory, trouble=RetryableFailure(reason, message, self.now, self.now + RETRY))
 
     def issue(self) -> None:
         assert not self.run.spec.stop, "what was stopped is issued nothing"
@@ -397,8 +397,16 @@ def test_a_run_that_is_left_in_peace_again_starts_or_has_ended(
     assert world.run.status.phase in (Phase.RUNNING, Phase.FINISHED, Phase.FAILED, Phase.STOPPED)
 
 
+SET_BACK_WHILE_THROTTLED: list[tuple[tuple[str, Any], timedelta]] = [
+    (("start", None), timedelta(0)),
+    (("sts", "throttled"), timedelta(seconds=3400)),
+    (("clock", timedelta(seconds=-600)), timedelta(0)),
+]
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(incidents=st.lists(st.tuples(INCIDENTS, SPANS), max_size=8))
+@example(incidents=SET_BACK_WHILE_THROTTLED)
 def test_a_file_that_is_renewed_in_peace_is_never_missing_for_long_and_never_old(
     kit: Any, incidents: list[tuple[tuple[str, Any], timedelta]]
 ) -> None:
