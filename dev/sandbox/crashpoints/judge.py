@@ -69,9 +69,12 @@ class AuditTail:
 
 
 def kinds(events: Iterable[AuditEvent], rules: Rules) -> Counter[Kind]:
-    """The executor's own calls, counted. Events may be dropped, and are none of a life's course."""
+    """The executor's own calls, counted. Events may be dropped, and are none of a life's course.
+
+    Neither are calls that were forbidden: that is looked at by itself.
+    """
     ours = (event for event in events if event.user.endswith(rules.user_ends) and event.resource != "events")
-    return Counter((event.verb, _resource(event)) for event in ours)
+    return Counter((event.verb, _resource(event)) for event in ours if not _is_forbidden(event))
 
 
 @dataclass(frozen=True)
@@ -152,9 +155,12 @@ def _of_permissions(life: Life, ours: Sequence[AuditEvent], rules: Rules) -> Ite
     for event in ours:
         if (event.verb, event.api_group, _resource(event)) not in rules.allowed:
             yield f"its role does not list {event.verb} {_resource(event)}"
-        forbidden = event.raw.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
-        if forbidden and rules.are_known and not life.rights_end:
+        if _is_forbidden(event) and rules.are_known and not life.rights_end:
             yield f"forbidden: {event.verb} {_resource(event)}"
+
+
+def _is_forbidden(event: AuditEvent) -> bool:
+    return bool(event.raw.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid")
 
 
 def _of_the_budget(evidence: Evidence, rules: Rules) -> Iterable[str]:
