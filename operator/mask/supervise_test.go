@@ -83,6 +83,9 @@ const careful = `sh -c 'trap "sleep 1; echo in-order >> said; exit 9" TERM; touc
 // slow handles nothing and has work for two seconds.
 const slow = `touch ready; sleep 2; echo whole >> said`
 
+// counts says each time that it is told to end.
+const counts = `trap "echo told >> said" TERM; touch ready; sleep 3 & wait; sleep 1; exit 9`
+
 // initInFront takes signals as tini and dumb-init do, and passes them on to a child that must get each once.
 const initInFront = `exec python3 -c '
 import os, signal, subprocess
@@ -98,7 +101,7 @@ func TestACommandEndsAsItWouldWithoutTheHelper(t *testing.T) {
 	if testing.Short() {
 		t.Skip("graces have to pass")
 	}
-	for name, script := range map[string]string{
+	scripts := map[string]string{
 		"nothing is handled":              slow + `; exit 3`,
 		"a process that handles nothing":  `exec sh -c '` + slow + `; exit 3'`,
 		"a trap":                          `trap 'echo ending >> said; exit 5' TERM; touch ready; while :; do sleep 0.05; done`,
@@ -112,7 +115,18 @@ func TestACommandEndsAsItWouldWithoutTheHelper(t *testing.T) {
 		"SIGTERM is ignored":              `trap '' TERM; ` + slow + `; exit 8`,
 		"SIGTERM is ignored for ever":     `trap '' TERM; touch ready; while :; do sleep 0.05; done`,
 		"never an end":                    `touch ready; while :; do sleep 0.05; done`,
-	} {
+	}
+	// Real ones as well: dumb-init comes with the development environment, tini is on some machines.
+	for _, name := range []string{"dumb-init", "tini"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Logf("there is no %s here: IT IS NOT TRIED", name)
+			continue
+		}
+		scripts[name+" in front of what handles it"] = `exec ` + name + ` -- ` + careful
+		scripts[name+" in front of what does not"] = `exec ` + name + ` -- sh -c '` + slow + `'`
+		scripts[name+" counts"] = `exec ` + name + ` -- sh -c '` + counts + `'`
+	}
+	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			with, without := stopped(t, true, script), stopped(t, false, script)
