@@ -249,7 +249,7 @@ def assert_runs_go_their_way(stage: Stage, namespace: str) -> None:
 )
 def test_a_run_is_not_deleted_from_under_its_pod(stage: Stage, namespace: str, options: Object) -> None:
     stage.objects.create(run_of(namespace, "it"))
-    with pytest.raises(RefusedError, match="is not deleted with --cascade=orphan") as refused:
+    with pytest.raises(RefusedError, match="cannot be deleted with --cascade=orphan") as refused:
         stage.objects.delete("Run", namespace, "it", **options)
     assert refused.value.status == 403
     said = stage.cluster.kubectl("delete", "run", "--all", "--cascade=orphan", f"--namespace={namespace}", check=False)
@@ -262,7 +262,7 @@ def test_a_run_is_not_deleted_from_under_its_pod(stage: Stage, namespace: str, o
 def test_nor_by_a_finalizer_that_means_the_same(stage: Stage, namespace: str) -> None:
     stage.objects.create(run_of(namespace, "it"))
     stage.objects.patch("Run", namespace, "it", {"metadata": {"finalizers": ["orphan"]}})
-    with pytest.raises(RefusedError, match="is not deleted with --cascade=orphan"):
+    with pytest.raises(RefusedError, match="cannot be deleted with --cascade=orphan"):
         stage.objects.delete("Run", namespace, "it")
     stage.objects.delete("Run", namespace, "it", propagationPolicy="Background")
     stage.objects.wait("Run", namespace, "it", lambda run: run is None)

@@ -17,7 +17,7 @@ OWN = "aws-run-01m85c85x87p992kb9a3mrqfzd"
 OTHER = "aws-run-01m85fb1z88scf51hp7d6n0093"
 TYPE = "aws.spacelift.io/run-credentials"
 RUN_LABELS = ("aws.spacelift.io/run-id", "aws.spacelift.io/executor", "aws.spacelift.io/worker-pool")
-SENTENCE = "which only the operator and its workers make"
+SENTENCE = "Only the operator and its workers may create them"
 
 
 def executor(stage: Stage) -> Objects:
@@ -61,7 +61,7 @@ def test_nobody_else_makes_run_credentials(stage: Stage, namespace: str) -> None
     for said in (told, *(refusal(stage.objects, body) for body in bodies)):
         assert said.startswith("403: ")
         assert SENTENCE in said
-        assert "deletes the ValidatingAdmissionPolicyBinding spacelift-aws-run-secrets" in said
+        assert "delete the ValidatingAdmissionPolicyBinding spacelift-aws-run-secrets" in said
     for name in ("aws-run-config", f"{OTHER}0", f"x-{OTHER}"):
         stage.objects.create(secret(namespace, name, "Opaque"))
 

@@ -75,7 +75,7 @@ def test_a_principal_created_anew_is_told(scene: Scene) -> None:
         message = condition(gone, "TrustVerified")["message"]
         assert reason_of(gone) == "AccessDenied"
         assert f"was {stage.operator.user_id} and is {other.user_id} now" in message
-        assert "saved again" in message
+        assert "names it again" in message
         assert gone["status"]["principalId"] == other.user_id
     finally:
         stage.controller.stop()

@@ -159,7 +159,7 @@ def test_a_second_release_leaves_to_the_first_what_there_is_only_once(installed:
         attempt = ("create", "--filename=-", "--dry-run=server", f"--as={user}")
         return installed.kubectl(*attempt, input=json.dumps(body), check=False).stderr
 
-    told = "which only the operator and its workers make"
+    told = "Only the operator and its workers may create them"
     wait_until(lambda: told in refusal(), timeout=20, what=told)
     first = {"admissionPolicies": {"otherControllers": [user]}}
     helm(installed, "upgrade", RELEASE, OPERATOR, "--namespace", NAMESPACE, values=first)

@@ -238,7 +238,7 @@ def test_trace_from_all_that_aws_shows(stage: Stage, plugin: Plugin, finished: s
         assert "Asked by" in told
         assert "RunEnded" in told
     gone = plugin.run("trace", "01M85C85X87P992KB9A3MRQFZD")
-    one_sentence(gone, 1, "is gone or another cluster's", "--audit")
+    one_sentence(gone, 1, "was deleted or is in another cluster", "--audit")
 
 
 def test_doctor_finds_what_is_wrong_and_packs_it_without_a_secret(
