@@ -41,8 +41,6 @@ def possible(call: Call, answer: AnswerClass) -> bool:
     "not found" to who was just shown it."""
     if answer is AnswerClass.EXISTS:
         return call in (Call.CREATE_SECRET, Call.CREATE_POD)
-    if answer is AnswerClass.CONFLICT and call in (Call.DELETE_POD, Call.DELETE_RUN):
-        return False  # another object would have taken the name
     if answer is AnswerClass.NOT_FOUND:
         return call in (Call.CREATE_SECRET, Call.CREATE_POD, Call.GET_POD)
     # Reads are not changes, so nobody denies, lacks or conflicts about them.

@@ -158,13 +158,27 @@ class Kube:
         await self._call("POST", SECRETS.path(namespace), query=query, body=body, accept=_METADATA_ONLY)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object | None:
-        """Delete an object if it still has this UID: None when it is gone, the object while it ends gracefully."""
+        """Delete an object if it still has this UID: None when it is gone, the object while it ends gracefully.
+
+        Raises `Conflict` where it is not gone: a webhook may refuse with that code too.
+        """
         try:
             answer = await self._delete(resource, namespace, name, {"uid": uid})
-        except (NotFound, Conflict):
-            # On a conflict another object has taken the name: the one that was meant is gone.
+        except NotFound:
             return None
+        except Conflict:
+            if await self._is_gone(resource, namespace, name, uid):
+                return None
+            raise
         return None if answer.get("kind") == "Status" else answer
+
+    async def _is_gone(self, resource: Resource, namespace: str, name: str, uid: str) -> bool:
+        """Whether there is no object of the name, or another one has taken it."""
+        try:
+            body = await self.get(resource, namespace, name)
+        except NotFound:
+            return True
+        return bool(body["metadata"]["uid"] != uid)
 
     async def delete_secret(self, namespace: str, name: str) -> Deletion:
         """Delete a Secret by name; of the answer, which may be the Secret, only its kind is looked at."""

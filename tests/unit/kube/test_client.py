@@ -132,9 +132,20 @@ async def test_a_secrets_deletion_is_plain(server: Server, kube: Kube, status: i
 
 
 async def test_another_object_of_the_name_is_not_deleted(server: Server, kube: Kube) -> None:
-    server.says(409, {"reason": "Conflict"})
+    there = {"metadata": {"uid": "another's"}}
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "GET":
+            return web.json_response(there)
+        return web.json_response({"reason": "Conflict"}, status=409)
+
+    server.answer = answer
     assert await kube.delete(PODS, "team", "it", uid="mine") is None
     assert server.asked[0][4]["preconditions"] == {"uid": "mine"}
+    # A webhook can refuse with the same code, and the object lives on.
+    there["metadata"]["uid"] = "mine"
+    with pytest.raises(Conflict):
+        await kube.delete(PODS, "team", "it", uid="mine")
 
 
 async def test_an_object_that_ends_gracefully_is_returned(server: Server, kube: Kube) -> None:

@@ -80,7 +80,7 @@ MEANINGS: Mapping[Call, Mapping[AnswerClass, Meaning]] = {
         AnswerClass.EXISTS: Meaning.LOOK,
     },
     Call.GET_POD: {**_TOLD, AnswerClass.NOT_FOUND: Meaning.DONE},
-    Call.DELETE_POD: {**_RETRIED, AnswerClass.NOT_FOUND: Meaning.DONE, AnswerClass.CONFLICT: Meaning.DONE},
+    Call.DELETE_POD: {**_RETRIED, AnswerClass.NOT_FOUND: Meaning.DONE, AnswerClass.CONFLICT: Meaning.LOOK},
     Call.WRITE_STATUS: {
         **_TOLD,
         AnswerClass.CONFLICT: Meaning.LOOK,
@@ -88,7 +88,7 @@ MEANINGS: Mapping[Call, Mapping[AnswerClass, Meaning]] = {
         AnswerClass.NOT_FOUND: Meaning.DONE,
     },
     Call.GET_RUN: {**_TOLD, AnswerClass.NOT_FOUND: Meaning.DONE},
-    Call.DELETE_RUN: {**_TOLD, AnswerClass.NOT_FOUND: Meaning.DONE, AnswerClass.CONFLICT: Meaning.DONE},
+    Call.DELETE_RUN: {**_TOLD, AnswerClass.NOT_FOUND: Meaning.DONE, AnswerClass.CONFLICT: Meaning.LOOK},
 }
 """A refusal of the call that tells of it in turn (a status, an Event) is in the log."""
 
