@@ -11,10 +11,11 @@ from spacelift_aws.aws.identity import Identity
 from spacelift_aws.controllers.awsintegration.probes.answers import MEANINGS, ProbeRound
 from spacelift_aws.controllers.awsintegration.probes.ask import Prober, without_identity
 from spacelift_aws.controllers.awsintegration.probes.plan import plan_of
-from spacelift_aws.controllers.awsintegration.verdict import judge
+from spacelift_aws.controllers.awsintegration.verdict import judge, judge_own
 
 from .asking import (
     ALLOW,
+    IDENTITY,
     OWN,
     POLICY,
     PRINCIPAL,
@@ -248,6 +249,25 @@ async def test_every_reason(
         assert word in verdict.message
     assert len(verdict.message) < 8192
     assert "SECRET" not in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("trust", "status", "reason"),
+    [
+        pytest.param(accepts(nothing_sent, other_namespace), "True", Reason.VERIFIED, id="whoever else it trusts"),
+        pytest.param(own_fails(None, Failure.RETRYING), "True", Reason.VERIFIED, id="whatever is unknown besides"),
+        pytest.param(own_fails(Failure.ACCESS_DENIED), "False", Reason.ACCESS_DENIED, id="it is denied"),
+        pytest.param(own_fails(Failure.DURATION_TOO_LONG), "False", Reason.DURATION_TOO_LONG, id="it is refused"),
+        pytest.param(own_fails(Failure.RETRYING), "Unknown", Reason.RETRYING, id="STS does not answer"),
+        pytest.param(own_fails(Failure.NO_IDENTITY), "Unknown", Reason.NO_IDENTITY, id="nobody is who asks"),
+    ],
+)
+async def test_a_pool_asks_only_whether_it_can_assume_the_role(
+    kit: Any, trust: Trust, status: str, reason: Reason
+) -> None:
+    plan, answers, _ = await asked_of(kit, trust)
+    verdict = judge_own(ProbeRound(plan, IDENTITY, answers, ""))
+    assert (verdict.status, verdict.reason, verdict.at) == (status, reason, answers.at)
 
 
 async def test_a_denied_role_gets_the_statement_to_paste(kit: Any) -> None:
