@@ -60,8 +60,14 @@ def test_why_a_run_waits(
     assert words in found.message
 
 
-def test_an_integration_that_is_not_there(kit: Any) -> None:
-    found = authorize(kit.run(**ELSEWHERE), kit.run_id, None, Circumstances(None, (), {}))
+@pytest.mark.parametrize("spec", [{}, {"allowedStacks": ["a", "b"]}])
+def test_a_stack_that_is_attached(kit: Any, spec: dict[str, Any]) -> None:
+    assert isinstance(asked(kit, integration(**spec), stack="b"), Authorized)
+
+
+@pytest.mark.parametrize("watched", [(), ("team", "owner")])
+def test_an_integration_that_is_not_there(kit: Any, watched: tuple[str, ...]) -> None:
+    found = authorize(kit.run(**ELSEWHERE), kit.run_id, None, Circumstances(None, watched, {}))
     assert isinstance(found, Denied)
     assert found.message == "There is no AwsIntegration owner/prod."
 
