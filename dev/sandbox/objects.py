@@ -92,10 +92,16 @@ class Objects:
 
     def delete_all(self, kind: str, namespace: str) -> None:
         """Delete all objects of a kind in a namespace, and in the background what they own."""
-        # The answer is not read: it holds all of them, some deeper than Python's parser goes.
-        answer = self._send("DELETE", self._path(kind, namespace), {"propagationPolicy": "Background"})
-        if answer.status >= 400:
-            raise RefusedError(answer.status, answer.data.decode(errors="replace"))
+
+        def deleted() -> bool:
+            # The answer is not read: it holds all of them, some deeper than Python's parser goes.
+            answer = self._send("DELETE", self._path(kind, namespace), {"propagationPolicy": "Background"})
+            if 400 <= answer.status < 500:
+                raise RefusedError(answer.status, answer.data.decode(errors="replace"))
+            return bool(answer.status < 400)
+
+        # A crowded API server does not get through with hundreds in its one minute, and says 504.
+        wait_until(deleted, timeout=120, what=f"the end of all of kind {kind} in {namespace}", interval=1)
 
     def version(self, kind: str, namespace: str) -> str:
         """The version of what is there now: from it `history` goes on."""
