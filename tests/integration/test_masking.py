@@ -90,7 +90,7 @@ def test_what_cannot_be_masked_is_told_or_refused_in_the_same_words(with_helper:
     run = with_helper.objects.wait("Run", namespace, required, complete)
     message = run["status"]["message"]
     assert condition(run, "Succeeded")["reason"] == "TemplateRefused"
-    assert message.endswith('to have its output masked, add it, such as `command: ["terraform"]`.')
+    assert message.endswith('To mask its output, add it, such as `command: ["terraform"]`.')
     run = with_helper.objects.wait("Run", namespace, auto, lambda run: condition(run, "LogsMasked"))
     assert reason(run) == ("False", "NoCommand")
     assert condition(run, "LogsMasked")["message"] == message
