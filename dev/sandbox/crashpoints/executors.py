@@ -42,8 +42,6 @@ class OneController:
     """The stage's controller, which runs behind both proxies: it is killed and started again."""
 
     rules = Rules.of(SERVICE_ACCOUNT)
-    spare = 3
-    forgets_pods = False
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -97,8 +95,6 @@ class OneWorker:
     """
 
     rules = Rules.of(OF_WORKERS)
-    spare = 3
-    forgets_pods = False
 
     def __init__(self, stage: Stage, api: ApiProxy) -> None:
         self._stage, self._api = stage, api
@@ -143,11 +139,7 @@ class OneWorker:
 class TheApiServer(OneController):
     """The API server is killed and started again on the same data, while the controller goes on."""
 
-    rules = replace(OneController.rules, are_known=False)
-    spare = 6
-    """Calls that came too early are made again."""
-    forgets_pods = True
-    """It knows no changes from before its start. Rather than twice, a Run is executed once or not at all."""
+    rules = replace(OneController.rules, api_server_restarts=True)
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)

@@ -26,8 +26,8 @@ class Rules:
 
     user_ends: str
     allowed: frozenset[tuple[str, str, str]]
-    are_known: bool = True
-    """Whether the API server knows them all along: one that has just started forbids everything for a moment."""
+    api_server_restarts: bool = False
+    """It then forbids everything for a moment, and does not know whether a pod was there before its start."""
 
     @classmethod
     def of(cls, role: str) -> "Rules":
@@ -155,7 +155,7 @@ def _of_permissions(life: Life, ours: Sequence[AuditEvent], rules: Rules) -> Ite
     for event in ours:
         if (event.verb, event.api_group, _resource(event)) not in rules.allowed:
             yield f"its role does not list {event.verb} {_resource(event)}"
-        if _is_forbidden(event) and rules.are_known and not life.rights_end:
+        if _is_forbidden(event) and not (rules.api_server_restarts or life.rights_end):
             yield f"forbidden: {event.verb} {_resource(event)}"
 
 

@@ -20,8 +20,8 @@ AT_ONCE = 14
 REACHED_WITHIN = 60.0
 LINGERING = 3.0
 """Seconds in which what follows the end of a life is called."""
-SPARE = 6
-"""How many more calls of a kind than twice the usual a fault may cost."""
+SPARE_OF_A_DEATH, SPARE_OF_A_FAULT = 3, 6
+"""How many more calls of a kind than twice the usual these may cost. That the API server dies is a fault to others."""
 CREDENTIALS = "aws.spacelift.io/run-credentials"
 UNKNOWN = frozenset({("Failed", "ResultUnknown")})
 EVERY_WATCH = Call("every watch", 1)
@@ -33,15 +33,10 @@ class Victim(Protocol):
 
     rules: Rules
     """Of the account whose calls are judged."""
-    spare: int
-    """How many more calls of a kind than twice the usual a death may cost."""
 
     @property
     def pid(self) -> int:
         """Of the process that does the work now."""
-
-    forgets_pods: bool
-    """Whether nobody may know, afterwards, if a pod whose creation was not answered was ever there."""
 
     def places(self, count: int) -> list[str]:
         """New namespaces where the work is done."""
@@ -176,11 +171,14 @@ class Rehearsal:
             time.sleep(0.02)
 
     def _result(self, point: Point, scene: Scene, future: Future[None]) -> Result:
-        wrong = self._judged(point.life, scene, future, self.victim.spare if isinstance(point.what, Moment) else SPARE)
-        return Result(point, point.call in {*scene.scope.met, EVERY_WATCH}, tuple(wrong))
+        died = isinstance(point.what, Moment) and not self.victim.rules.api_server_restarts
+        wrong = self._judged(point.life, scene, future, SPARE_OF_A_DEATH if died else SPARE_OF_A_FAULT)
+        met = point.call == EVERY_WATCH or point.call in scene.scope.met
+        return Result(point, met, tuple(wrong))
 
     def _judged(self, life: Life, scene: Scene, future: Future[None], spare: int) -> list[str]:
-        if self.victim.forgets_pods and _is_unknown(self._stage.objects.get("Run", scene.namespace, RUN)):
+        if self.victim.rules.api_server_restarts and self._is_unknown(scene):
+            # Rather than twice, a Run is executed once or not at all.
             life = replace(life, ends=UNKNOWN, pods=(0, 1))
         elif (error := future.exception()) is not None:
             return [f"{type(error).__name__}: {error}"]
@@ -212,6 +210,6 @@ class Rehearsal:
         if self._stage.objects.get("Namespace", None, namespace) is not None:
             self._stage.objects.delete("Namespace", None, namespace)
 
-
-def _is_unknown(run: Object | None) -> bool:
-    return condition(run, "Succeeded").get("reason") == "ResultUnknown"
+    def _is_unknown(self, scene: Scene) -> bool:
+        run = self._stage.objects.get("Run", scene.namespace, RUN)
+        return condition(run, "Succeeded").get("reason") == "ResultUnknown"

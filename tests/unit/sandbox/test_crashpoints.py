@@ -155,7 +155,7 @@ def test_what_is_wrong_is_said(events: list[AuditEvent], other: dict[str, Any], 
 
 
 def test_an_api_server_may_forbid_what_it_does_not_know_yet_and_a_namespace_takes_its_roles_along() -> None:
-    assert judged([*LIFE, FORBIDDEN], replace(RULES, are_known=False)) == []
+    assert judged([*LIFE, FORBIDDEN], replace(RULES, api_server_restarts=True)) == []
     assert judged([*LIFE, FORBIDDEN], life=replace(FINISHED, rights_end=True)) == []
 
 
