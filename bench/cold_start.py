@@ -149,7 +149,7 @@ async def _start(stage: Stage, namespace: str, leader: Controller, other: Contro
 async def _says(replica: Controller, words: str, began: float) -> float:
     def said() -> bool:
         replica.process.check()
-        return replica.process.log.exists() and words in replica.process.log.read_text()
+        return replica.says(words)
 
     await asyncio.to_thread(wait_until, said, timeout=LONGEST, what=words)
     return time.monotonic() - began

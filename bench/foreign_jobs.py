@@ -14,9 +14,9 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from sandbox.bench.usage import usage
 from sandbox.node.apiserver import MERGE, ApiServer, read_kubeconfig
 from sandbox.stage import Stage, set_stage
 
@@ -76,12 +76,13 @@ async def _one(stage: Stage, api: ApiServer, path: str, updates: int, setting: s
     began = time.monotonic()
     await asyncio.to_thread(stage.controller.start, {"SPACELIFT_AWS_JOBS": setting})
     ready_after = time.monotonic() - began
-    process = Path(f"/proc/{stage.controller.process.pid}")
-    start = _cpu_seconds(process)
+    pid = stage.controller.process.pid
+    start = usage(pid).cpu
     change = {"metadata": {"annotations": {"changed": str(time.time())}}}
     await _in_turns(updates, "Jobs changed", lambda number: api.patch(f"{path}/foreign-{number}", change, MERGE))
     await asyncio.sleep(SETTLED)
-    cost = Cost(start, _cpu_seconds(process) - start, _memory(process), ready_after)
+    after = usage(pid)
+    cost = Cost(start, after.cpu - start, after.rss, ready_after)
     await asyncio.to_thread(stage.controller.stop)
     return cost
 
@@ -105,18 +106,6 @@ def _job(number: int) -> Object:
     pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "none"}]}
     spec = {"managedBy": "example.com/somebody", "suspend": True, "template": {"spec": pod}}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": f"foreign-{number}"}, "spec": spec}
-
-
-def _cpu_seconds(process: Path) -> float:
-    """User and system time of a process; see proc(5)."""
-    fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _memory(process: Path) -> float:
-    """MiB that a process has resident."""
-    words = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-    return int(words["VmRSS"].split()[0]) / 1024
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.audit import WITH_REQUESTS
+from sandbox.bench.usage import usage
 from sandbox.crashpoints.calls import Moment, disturbances_of
 from sandbox.crashpoints.executors import SETTINGS, VICTIMS, lives_of, rehearsal_on
 from sandbox.crashpoints.lives import Life
@@ -73,9 +74,8 @@ def _faults(rehearsal: Rehearsal, life: Life, dice: random.Random) -> tuple[Poin
 
 def _size(pid: int) -> str:
     """Memory, file descriptors and threads of a process; see proc(5)."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return f"{int(status['VmRSS'].split()[0]) // 1024} MiB, {files} files, {status['Threads'].strip()} threads"
+    files, threads = (len(list(Path(f"/proc/{pid}/{what}").iterdir())) for what in ("fd", "task"))
+    return f"{usage(pid).rss:.0f} MiB, {files} files, {threads} threads"
 
 
 if __name__ == "__main__":

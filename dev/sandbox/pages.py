@@ -24,6 +24,8 @@ _BLOCK = re.compile(
 )
 
 _ENDS = ("|", "||", "&&", ";", ">", "2>")
+_END = re.compile(rf"\s(?:{'|'.join(map(re.escape, _ENDS))})\s?")
+_INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,9 @@ def blocks(*languages: str) -> Iterator[Block]:
 def asides(*programs: str) -> Iterator[tuple[Path, str]]:
     """All code within a page's sentences that begins with one of these programs, each on one line."""
     for page in PAGES:
-        prose = _BLOCK.sub("", page.read_text())
-        for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose):
+        for code in _inline(page.read_text()):
             if code.startswith(tuple(f"{program} " for program in programs)):
-                yield page, " ".join(code.split())
+                yield page, code
 
 
 def commands(program: str) -> dict[str, list[str]]:
@@ -75,7 +76,7 @@ def _lines() -> Iterator[tuple[str, str]]:
             if block["language"] == "sh":
                 for line in re.sub(r"\\\n\s*", " ", block["text"]).splitlines():
                     yield name, re.sub(r"(^|\s)#.*", "", line)
-        for inline in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text):
+        for inline in _inline(text):
             yield name, inline
     for file in EXAMPLES.rglob("*"):
         if file.suffix in (".yaml", ".yml") or file.name == "Jenkinsfile":
@@ -83,9 +84,15 @@ def _lines() -> Iterator[tuple[str, str]]:
                 yield str(file.relative_to(ROOT)), line
 
 
+def _inline(page: str) -> Iterator[str]:
+    """The code within a page's sentences, each on one line."""
+    for code in _INLINE.findall(_BLOCK.sub("", page)):
+        yield " ".join(code.split())
+
+
 def _words(text: str) -> list[str]:
     """The words of one command, up to a pipe, or to the end of the quotation that it stands in."""
-    for part in (text, re.split(r"\s(?:\||\|\||&&|;|>|2>)\s?", f"{text} ")[0].rstrip("'; )")):
+    for part in (text, _END.split(f"{text} ")[0].rstrip("'; )")):
         try:
             words = shlex.split(part)
         except ValueError:

@@ -57,7 +57,12 @@ class Program:
     @property
     def leads(self) -> bool:
         """Whether the process that runs, or ran last, holds its Lease, or did."""
-        return LEADS in self.process.log.read_text()
+        return self.says(LEADS)
+
+    def says(self, words: str) -> bool:
+        """Whether the process that runs, or ran last, has logged these words."""
+        log = self.process.log
+        return log.exists() and words in log.read_text()
 
     @property
     def logs(self) -> str:
@@ -75,8 +80,7 @@ class Program:
             f"{self._name}-{self._generation}", [sys.executable, "-m", "spacelift_aws", self._command], env=environment
         )
         if wait:
-            log = self._process.log
-            self._process.wait_ready(lambda: log.exists() and READY in log.read_text(), _READY_WITHIN)
+            self._process.wait_ready(lambda: self.says(READY), _READY_WITHIN)
 
     def kill(self) -> None:
         """End it as a lost node would: at once and without a word."""

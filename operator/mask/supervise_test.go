@@ -87,10 +87,10 @@ const slow = `touch ready; sleep 2; echo whole >> said`
 const counts = `trap "echo told >> said" TERM; touch ready; sleep 3 & wait; sleep 1; exit 9`
 
 // initInFront takes signals as tini and dumb-init do, and passes them on to a child that must get each once.
-const initInFront = `exec python3 -c '
+var initInFront = `exec python3 -c '
 import os, signal, subprocess
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD])
-child = subprocess.Popen(["sh", "-c", "trap \"echo told >> said\" TERM; touch ready; sleep 3 & wait; sleep 1; exit 9"],
+child = subprocess.Popen(["sh", "-c", "` + strings.ReplaceAll(counts, `"`, `\"`) + `"],
     preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGCHLD]))
 signal.sigwait([signal.SIGTERM])
 child.send_signal(signal.SIGTERM)

@@ -13,14 +13,11 @@ from sandbox.aws import Account, Identity
 from sandbox.objects import Object, condition
 from sandbox.process import wait_until
 from sandbox.stage import INSTALLATION, Policy, Stage
-from sandbox.worker import SERVICE_ACCOUNT, Worker
+from sandbox.worker import SERVICE_ACCOUNT, TENANT, Worker
 from spacelift_aws.api.run import Run
 from spacelift_aws.names import child_name, run_id
 
 from ..conftest import SETTINGS
-
-TENANT = "333333333333"
-
 
 WORKER_FIRST = 8.0
 

@@ -6,8 +6,9 @@ from concurrent.futures import Future
 import pytest
 
 from sandbox.stage import Stage
+from sandbox.worker import TENANT
 
-from .place import TENANT, Place, side_by_side, without_pods
+from .place import Place, side_by_side, without_pods
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import pytest
 from sandbox.faults import Match, Rule, expired_token
 from sandbox.objects import condition
 from sandbox.stage import INSTALLATION, Stage
-from sandbox.worker import SERVICE_ACCOUNT
+from sandbox.worker import SERVICE_ACCOUNT, TENANT
 
-from .place import TENANT, Place, side_by_side
+from .place import Place, side_by_side
 
 pytestmark = pytest.mark.slow
 
