@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from spacelift_aws_cli.exits import Exit, UserError
-from spacelift_aws_cli.kube.errors import ApiError, ConfigError, Forbidden, KubeError, NotFound, Unauthorized
+from spacelift_aws_cli.kube.errors import ApiError, ConfigError, Expired, KubeError, NotFound, Unauthorized
 from spacelift_aws_cli.kube.resources import Resource
 from spacelift_aws_cli.model.objects import Object
 
@@ -16,7 +16,7 @@ PATIENCE = 600.0
 """Seconds for which an API server may be away."""
 PAUSES = (0.2, 0.5, 1.0, 2.0)
 POLL = 1.0
-"""Seconds between two looks at an object that may be read but not watched."""
+"""Seconds between two looks at an object that may be read but not watched, or not yet."""
 
 
 class Gone(UserError):
@@ -89,11 +89,13 @@ def _changes(client: "Client", resource: Resource, found: Object, deadline: floa
                 raise Gone(f"{resource.word} {metadata['namespace']}/{metadata['name']} was deleted meanwhile.")
             if event["type"] != "BOOKMARK":
                 yield event["object"]
-    except Forbidden:
-        time.sleep(POLL)
+    except Expired:
+        return
     except ApiError as error:
-        if error.status != 410:
+        # An API server that has just started answers with 429 until it can watch; it is not away.
+        if error.status not in (403, 429):
             raise
+        time.sleep(POLL)
 
 
 def passes(error: KubeError) -> bool:
