@@ -113,12 +113,16 @@ func (s *supervisor) spread() {
 	switch {
 	case s.ended: // what the command has left
 		for _, orphan := range all[os.Getpid()] {
-			s.tell(all, orphan)
+			s.sendOnce(s.addressees(all, orphan)...)
 		}
 	case !known: // without /proc
 		s.sendOnce(process{pid: s.command})
-	case !s.tell(all, command) && !s.protects:
-		s.sendOnce(command.process)
+	default:
+		told := s.addressees(all, command)
+		if len(told) == 0 && !s.protects {
+			told = []process{command.process}
+		}
+		s.sendOnce(told...)
 	}
 	s.waits = map[process]bool{}
 	for _, one := range all.below(os.Getpid()) {
@@ -126,33 +130,36 @@ func (s *supervisor) spread() {
 	}
 }
 
-// tell tells a process or what is behind it, and answers whether anybody was. Who stands in front of one that was told
-// and does not handle the signal is ended by it: a shell, so that it does not go on with its next command.
-func (s *supervisor) tell(all family, one member) (any bool) {
+// addressees returns who of a process and of what is behind it is to be told, in this order: a shell that stands in
+// front of one that handles the signal and does not itself is ended by it, and has to be before its child is, or it
+// would go on with its next command.
+func (s *supervisor) addressees(all family, one member) []process {
 	if one.catches || s.acts[one.process] || one.waits && s.waits[one.process] {
 		s.acts[one.process] = true // also while it does not wait any more, because the signal has come
-		s.sendOnce(one.process)
 		for _, other := range all.below(one.pid) {
 			s.behind[other.process] = true
 		}
-		return true
+		return []process{one.process}
 	}
 	if one.blocks {
-		return false // an init, if it still waits so when we look again, or a shell that forks
+		return nil // an init, if it still waits so when we look again, or a shell that forks
 	}
+	var behind []process
 	for _, child := range all[one.pid] {
-		any = s.tell(all, child) || any
+		behind = append(behind, s.addressees(all, child)...)
 	}
-	if any {
-		s.sendOnce(one.process)
+	if len(behind) == 0 {
+		return nil
 	}
-	return any
+	return append([]process{one.process}, behind...)
 }
 
-func (s *supervisor) sendOnce(one process) {
-	if !s.told[one] {
-		s.told[one] = true
-		s.send(one.pid, s.stop)
+func (s *supervisor) sendOnce(to ...process) {
+	for _, one := range to {
+		if !s.told[one] {
+			s.told[one] = true
+			s.send(one.pid, s.stop)
+		}
 	}
 }
 

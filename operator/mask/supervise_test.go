@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -236,5 +237,17 @@ func TestTerraformBehindAShellEndsInOrder(t *testing.T) {
 				t.Error("the lock stayed")
 			}
 		})
+	}
+}
+
+func TestWhoStandsInFrontOfOneThatHandlesTheSignalIsToldBeforeIt(t *testing.T) {
+	one := func(pid, parent int, catches bool) member {
+		return member{process: process{pid: pid}, parent: parent, catches: catches}
+	}
+	outer, inner, cat, handler, provider := one(2, 1, false), one(3, 2, false), one(4, 2, false), one(5, 3, true), one(6, 5, true)
+	all := family{1: {outer}, 2: {inner, cat}, 3: {handler}, 5: {provider}}
+	s := supervisor{acts: map[process]bool{}, behind: map[process]bool{}}
+	if got := s.addressees(all, outer); !slices.Equal(got, []process{outer.process, inner.process, handler.process}) {
+		t.Errorf("%v", got)
 	}
 }
