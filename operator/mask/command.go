@@ -57,10 +57,11 @@ func start(path string, command []string) ([]*stream, *os.Process, error) {
 			return nil, nil, err
 		}
 		defer into.Close() // the command's alone
-		streams = append(streams, &stream{from: from, to: to})
+		streams = append(streams, &stream{from: from, to: to, stuckAt: -1})
 		files = append(files, into)
 	}
 	streams[0].commands = &commands{}
+	streams[1].first = streams[0]
 	process, err := os.StartProcess(path, command, &os.ProcAttr{
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setsid: true},

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestLinesThatAddAValueAreTakenOut compares with a regular expression on the whole text.
@@ -69,4 +72,51 @@ func TestWhatIsAddedIsNotForgottenAtARenewal(t *testing.T) {
 	if got := masked(s, "first/key second/key my-password"); got != "***** ***** *****" {
 		t.Error(got)
 	}
+}
+
+func TestAValueToldOnStdoutIsMaskedInWhatStderrSaysNext(t *testing.T) {
+	for name, before := range map[string]string{
+		"at once":             "",
+		"behind a full pipe":  "yes 'a line of thirty bytes or so' | head -n 2000; ",
+		"behind half a line":  "printf half; sleep 0.01; echo; ",
+		"with nothing before": "echo >&2; ",
+	} {
+		t.Run(name, func(t *testing.T) {
+			const times = 200
+			got := finish(t, shell(t, fmt.Sprintf(`i=0; while [ $i -lt %d ]; do
+				i=$((i + 1)); %s echo "::add-mask::fetched-$i-secret"; echo "fetched-$i-secret" >&2; done`, times, before)))
+			if said := strings.Count(got.err, "*****\n"); said != times || strings.Contains(got.err, "secret") {
+				t.Errorf("%d masked: %.200q", said, got.err)
+			}
+		})
+	}
+}
+
+func TestAStdoutThatNobodyReadsKeepsNobodyFromReadingStderr(t *testing.T) {
+	command := shell(t, `yes | head -c 1000000 & for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1; echo "line $i" >&2; done`)
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := command.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	for range 9 {
+		if !lines.Scan() {
+			t.Fatal("stderr ended early")
+		}
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("nine lines of stderr took %v: each waits for stdout anew", took)
+	}
+	if _, err := io.Copy(io.Discard, stdout); err != nil {
+		t.Fatal(err)
+	}
+	_ = command.Wait()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -11,14 +12,24 @@ import (
 // bufferSize is what is read at once: more than a pipe holds by default, so that a fast writer costs few calls.
 const bufferSize = 128 << 10
 
+// longestWait bounds how long what was said on stderr waits for what was said on stdout before it: nobody may read our
+// stdout, or not for now.
+const longestWait = time.Second
+
 // A stream is one output of the command on its way to ours.
 type stream struct {
 	from, to *os.File
 	// commands is set where lines that add a value are meant: on stdout.
 	commands *commands
+	// first is the stream whose commands count for what is said here after them.
+	first *stream
 
 	draining bool
 	left     int // bytes still to come while draining
+
+	mutex   sync.Mutex // held while bytes are on their way from the pipe to being obeyed
+	taken   int        // bytes whose commands were obeyed
+	stuckAt int        // bytes of the first stream when it was waited for in vain; -1: never
 }
 
 // forward forwards until the command's output ends, or ours is read by nobody any more. Whoever writes faster than we
@@ -28,16 +39,16 @@ func (s *stream) forward(secrets *secrets) {
 	defer s.from.Close()
 	buffer, out, held := make([]byte, bufferSize), make([]byte, 0, bufferSize), 0
 	for {
-		n, end := s.read(buffer[held:])
-		if s.commands != nil {
-			kept := s.commands.strip(buffer[held:held+n], end, func(value string) { secrets.addOthers(value) })
-			if n = len(kept); n > 0 && &kept[0] != &buffer[held] {
-				buffer = append(buffer[:held], kept...)
-				buffer = buffer[:cap(buffer)]
-			}
+		fresh, end := s.take(buffer[held:], secrets)
+		if len(fresh) > 0 && &fresh[0] != &buffer[held] {
+			buffer = append(buffer[:held], fresh...)
+			buffer = buffer[:cap(buffer)]
+		}
+		if s.first != nil && len(fresh) > 0 {
+			s.letPass(s.first)
 		}
 		// Only now: what was read may have been printed because the file was replaced a moment ago.
-		masked, rest := secrets.matcher().mask(out[:0], buffer[:held+n], end)
+		masked, rest := secrets.matcher().mask(out[:0], buffer[:held+len(fresh)], end)
 		if _, err := s.to.Write(masked); err != nil || end {
 			return
 		}
@@ -52,27 +63,79 @@ func (s *stream) forward(secrets *secrets) {
 	}
 }
 
+// take reads what is there, waiting for a first byte, and returns what of it is to be passed on once its commands were
+// obeyed; end says that nothing follows.
+func (s *stream) take(buffer []byte, secrets *secrets) (fresh []byte, end bool) {
+	if s.draining {
+		buffer = buffer[:min(len(buffer), s.left)]
+	}
+	// Not with Read, after which nobody could tell what was read and is not obeyed yet.
+	connection, err := s.from.SyscallConn()
+	if err != nil {
+		return nil, true
+	}
+	err = connection.Read(func(fd uintptr) bool {
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		n, err := syscall.Read(int(fd), buffer)
+		for err == syscall.EINTR {
+			n, err = syscall.Read(int(fd), buffer)
+		}
+		if err == syscall.EAGAIN {
+			return false
+		}
+		n = max(n, 0)
+		s.left -= n
+		end = n == 0 || s.draining && s.left == 0
+		fresh = s.obey(buffer[:n], end, secrets)
+		s.taken += n
+		return true
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.draining, s.left = true, bytesIn(s.from)
+		if err = s.from.SetReadDeadline(time.Time{}); err == nil && s.left > 0 {
+			return nil, false
+		}
+		return s.obey(nil, true, secrets), true
+	}
+	return fresh, end
+}
+
+func (s *stream) obey(data []byte, end bool, secrets *secrets) []byte {
+	if s.commands == nil {
+		return data
+	}
+	return s.commands.strip(data, end, func(value string) { secrets.addOthers(value) })
+}
+
 // drain makes the stream end with what is in the pipe now. Without it, it would last as long as any process has the
 // other end open, such as one that the command left behind.
 func (s *stream) drain() {
 	_ = s.from.SetReadDeadline(time.Unix(1, 0))
 }
 
-// read reads what is there, waiting for a first byte; end says that nothing follows.
-func (s *stream) read(buffer []byte) (n int, end bool) {
-	if s.draining {
-		buffer = buffer[:min(len(buffer), s.left)]
+// letPass waits until all that was said on the first stream by now is taken. If that has once lasted too long, it does
+// so again only when more of it was taken.
+func (s *stream) letPass(first *stream) {
+	taken, waiting := first.progress()
+	if taken == s.stuckAt {
+		return
 	}
-	n, err := s.from.Read(buffer)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		s.draining, s.left = true, bytesIn(s.from)
-		_ = s.from.SetReadDeadline(time.Time{})
-		return 0, s.left == 0
+	said, deadline := taken+waiting, time.Now().Add(longestWait)
+	for ; waiting > 0 && taken < said; taken, waiting = first.progress() {
+		if time.Now().After(deadline) {
+			s.stuckAt = taken
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
-	if s.draining {
-		s.left -= n
-	}
-	return n, err != nil || s.draining && s.left == 0
+}
+
+// progress returns how many bytes were taken, and how many wait to be.
+func (s *stream) progress() (taken, waiting int) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.taken, bytesIn(s.from)
 }
 
 // bytesIn returns how much a pipe holds.

@@ -79,8 +79,6 @@ printf %s "basic:$PASSWORD" | base64
 printf %s "$PASSWORD" | od -An -tx1 | tr -d ' \n'; echo
 echo '::add-mask::a-value-that-it-fetched'
 echo 'said: a-value-that-it-fetched'
-# Two pipes have no order in common: what is said on the other one at the same moment may come first.
-sleep 1
 echo 'and here a-value-that-it-fetched' >&2
 """
 
