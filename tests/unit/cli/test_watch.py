@@ -36,11 +36,16 @@ def _answer(given: Any) -> Any:
 
 
 def test_an_api_server_that_answers_before_it_can_watch_is_back_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch.time, "sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     initializing = api_error(429, {"message": "storage is (re)initializing", "reason": "TooManyRequests"}, PATH)
     event = {"type": "MODIFIED", "object": version(3)}
     client = Client(
-        gets=[version(1), Unreachable("It cannot be reached."), Unreachable("It cannot be reached."), *[version(2)] * 3],
+        gets=[
+            version(1),
+            Unreachable("It cannot be reached."),
+            Unreachable("It cannot be reached."),
+            *[version(2)] * 3,
+        ],
         watches=[[], initializing, initializing, [event]],
     )
     said: list[str] = []
