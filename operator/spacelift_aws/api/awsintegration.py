@@ -78,7 +78,7 @@ class NamespacesFrom(StrEnum):
 
 
 class LabelSelectorRequirement(Model):
-    """One demand on an object's labels."""
+    """One requirement on an object's labels."""
 
     model_config = rules(
         Cel(
@@ -102,7 +102,7 @@ class LabelSelector(Model):
     match_labels: Annotated[dict[str, Annotated[str, length(0, 63)]], entries(64)] | None = None
     """Labels that a namespace must have, with these values."""
     match_expressions: Annotated[tuple[LabelSelectorRequirement, ...], items(0, 32)] | None = None
-    """Demands beyond equality."""
+    """Requirements beyond equality."""
 
 
 class AllowedNamespaces(Model):
@@ -174,7 +174,7 @@ class TagSource(Model):
     )
 
     label: LabelKey | None = None
-    """The key of a label of the Run, whose value is the word of who created the Run. Without the label the tag is
+    """The key of a label of the Run. Its value is only what the Run's creator claims. Without the label the tag is
     empty."""
     requester: Literal[True] | None = None
     """Who created the Run, as in its `status.requestedBy`; empty where the cluster cannot tell."""
@@ -259,17 +259,18 @@ class AwsIntegrationSpec(SessionPolicies):
     """How long credentials live, in seconds. The role's maximum session duration must allow it, and role chaining
     allows one hour at most; whether it does is verified."""
     region: Region | None = None
-    """The region whose STS endpoint is asked. By default the operator's own. It does not set the region in which a run
-    works: that belongs into its template."""
+    """The region whose STS endpoint is asked. By default the operator's own. It does not set the region that a run
+    works in: the Run's template does."""
     tag_assume_role: bool = False
     """Whether every session carries the tags `run`, `stack` and `space` (the Run's namespace), for use in policies and
     cost reports. The trust policy and the operator's own policy must then allow `sts:TagSession`."""
     tags: Annotated[tuple[SessionTag, ...], map_by("key", 20), _distinct_keys()] | None = None
-    """Further tags of every session: fixed ones, from a label of the Run, or who created the Run. Only with
-    `tagAssumeRole`. CloudTrail and cost reports then name the person, the team or the pipeline."""
+    """Further tags of every session. The value of each is fixed, or that of a label of the Run, or the name of who
+    created the Run. Only with `tagAssumeRole`. CloudTrail and cost reports then name the person, the team or the
+    pipeline."""
     allowed_stacks: Annotated[tuple[Stack, ...], set_of(1, 256)] | None = None
-    """The values of `spec.stack` that Runs may carry. By default any, and the session tag `stack` is then only the
-    word of who created the Run."""
+    """The values of `spec.stack` that Runs may carry. By default any; the session tag `stack` is then only what the
+    Run's creator claims."""
     source_identity: bool = False
     """Whether every session carries the run ID as its source identity, which stays when the run goes on to other roles.
     The trust policies of all these roles and the operator's own policy must then allow `sts:SetSourceIdentity`."""

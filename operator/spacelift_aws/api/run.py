@@ -114,10 +114,10 @@ class PodTemplate(Model):
     """The pod that a Run makes."""
 
     metadata: PodTemplateMetadata | None = None
-    """Labels and annotations of the pod; its name is the operator's to give."""
+    """Labels and annotations of the pod; the operator gives it its name."""
     spec: Annotated[Any, anything()]
-    """The pod's spec, with all that the cluster's API server knows (see `kubectl explain pod.spec`). It is checked when
-    the pod is created. `restartPolicy` becomes Never."""
+    """The pod's spec, with every field that the cluster's API server knows (see `kubectl explain pod.spec`). It is
+    checked when the pod is created. `restartPolicy` becomes Never."""
 
 
 MUTABLE = ("stop", "ttlSecondsAfterFinished")
@@ -191,17 +191,18 @@ class RunSpec(Model):
     """Whether secret key and session token are replaced by ***** in what the containers print. Auto: where it can be
     done, and condition LogsMasked tells. Required: a template where it cannot be done is refused. Never: not at all."""
     mask_from: Annotated[tuple[VariableName, ...], set_of(1, 32)] | None = None
-    """Names of environment variables of the containers that are masked whose values are replaced too. Of a value with
-    several lines each line is; what has fewer than 8 characters is not."""
+    """Names of environment variables of the masked containers. Their values are replaced too, each line by itself; a
+    line of fewer than 8 characters is not replaced."""
     profiles: Annotated[tuple[ProfileName, ...], set_of(1, 32)] | None = None
     """Names of AWS profiles under which the credentials are also found, for programs whose configuration names one
     (`profile = "prod"` in a Terraform provider or backend). Only with `delivery: File`."""
     success_exit_codes: Annotated[tuple[Annotated[int, between(-(2**31), INT32)], ...], set_of(1, 64)] = (0,)
     """Exit codes with which a container has succeeded. `terraform plan -detailed-exitcode` ends with 2 where something
-    is to be changed: write 0 and 2. `status.exitCode` is the code as it was."""
+    is to be changed: write 0 and 2. `status.exitCode` shows the code itself."""
     starting_deadline_seconds: Annotated[int, between(1, INT32)] = 86400
     """How long the Run may wait for its containers to start, in seconds: for its AwsIntegration, its worker pool, an
-    admission webhook or an image. One that has waited longer fails instead of starting when nobody expects it."""
+    admission webhook or an image. A Run that has waited longer fails, so that it does not start when nobody expects it
+    any more."""
     active_deadline_seconds: Annotated[int, between(1, INT32)] | None = None
     """How long the pod may exist before the run is ended, in seconds, also while no node can take it. By default
     without limit."""
@@ -227,9 +228,8 @@ class RunStatus(Status):
     )
 
     phase: Phase = Phase.QUEUED
-    """Where the Run stands. Queued: it waits, and condition CredentialsIssued says why. Preparing: its pod is
-    starting. Running: its containers run. At the end one of Finished, Failed and Stopped; its credentials are deleted
-    by then."""
+    """Where the Run stands. Queued: it waits, and condition CredentialsIssued says why. Preparing: its pod is starting.
+    Running: its containers run. Finished, Failed, Stopped: it has ended, and its credentials are deleted."""
     run_id: Annotated[str, length(0, 26)] | None = None
     """The run's ID, a ULID. It is the role session's name, so CloudTrail shows it with all that the run did."""
     requested_by: Annotated[str, length(0, REQUESTER_LIMIT)] | None = None
