@@ -4,9 +4,10 @@
 
 In each round fourteen lives chosen by chance are played side by side, each with one or two faults at calls chosen by
 chance; in every fifth round somebody is killed instead, when each life has come to a call chosen by chance: the
-controller, or another `--victim`. Every life is judged as in `bench/crash_points.py`. The memory, file descriptors and
-threads of who does the work are shown after each round. The same seed chooses the same lives and calls. Everything
-shares the machine.
+controller, or another `--victim`. With `everybody`, two controllers and two pools share the lives, and all but the
+controller that waits are killed at once. Every life is judged as in `bench/crash_points.py`. The memory, file
+descriptors and threads of who does the work are shown after each round. The same seed chooses the same lives and calls.
+Everything shares the machine.
 """
 
 import argparse
@@ -24,6 +25,9 @@ from sandbox.crashpoints.lives import Life
 from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Rehearsal, Result
 from sandbox.stage import set_stage
 
+TIMES = 3
+"""So often each life is recorded: once for each kind of executor there may be."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -37,7 +41,8 @@ def main() -> int:
     results: list[Result] = []
     with set_stage(SETTINGS, audit_policy=WITH_REQUESTS) as stage, ApiProxy(stage.cluster) as api:
         rehearsal = rehearsal_on(stage, api, options.victim, say)
-        rehearsal.record(lives)
+        for _ in range(TIMES):
+            rehearsal.record(lives)
         number = 0
         while time.monotonic() < until:
             number += 1
@@ -46,7 +51,7 @@ def main() -> int:
                 results += rehearsal.kill_at([(_point(rehearsal, life, dice),) for life in chosen])
             else:
                 results += rehearsal.disturb([_faults(rehearsal, life, dice) for life in chosen])
-            size = _size(rehearsal.victim.pid)
+            size = "; ".join(map(_size, rehearsal.victim.pids))
             say(f"round {number}: {len(results)} lives, {len(_wrong(results))} wrong; {size}")
     wrong = _wrong(results)
     for result in wrong:

@@ -1,6 +1,9 @@
-"""Who is killed: a controller that is started again, the one of two that leads, a pool's worker, or the API server."""
+"""Who is killed: a controller that is started again, the one of two that leads, a pool's worker, the API server, or
+everybody but that one.
+"""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import urllib3
@@ -8,9 +11,9 @@ import urllib3
 from sandbox.apiproxy import ApiProxy
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT, Controller
 from sandbox.controlplane import ControlPlane
-from sandbox.crashpoints.judge import Rules
-from sandbox.crashpoints.lives import INTEGRATION, LIVES, Life
+from sandbox.crashpoints.lives import INTEGRATION, LIVES, Life, Place
 from sandbox.crashpoints.rehearsal import Rehearsal, Victim
+from sandbox.crashpoints.rules import Rules
 from sandbox.objects import Object, Objects
 from sandbox.process import wait_until
 from sandbox.stage import Stage
@@ -47,13 +50,13 @@ class OneController:
         self._stage = stage
 
     @property
-    def pid(self) -> int:
-        return self._stage.controller.process.pid
+    def pids(self) -> list[int]:
+        return [self._stage.controller.process.pid]
 
-    def places(self, count: int) -> list[str]:
-        return [self._stage.namespace() for _ in range(count)]
+    def places(self, lives: Sequence[Life]) -> list[Place]:
+        return [Place(self._stage.namespace(), self._trusting, self.rules) for _ in lives]
 
-    def trusting(self, namespace: str) -> Object:
+    def _trusting(self, namespace: str) -> Object:
         return {"roleArn": self._stage.role(self._stage.trust(self._stage.external_id(namespace, INTEGRATION)))}
 
     def kill(self) -> None:
@@ -75,8 +78,8 @@ class OneOfTwoControllers(OneController):
         self._other.start()
 
     @property
-    def pid(self) -> int:
-        return self._leader.process.pid
+    def pids(self) -> list[int]:
+        return [self._leader.process.pid]
 
     def kill(self) -> None:
         self._leader.kill()
@@ -103,12 +106,12 @@ class OneWorker:
         self._worker: Worker | None = None
 
     @property
-    def pid(self) -> int:
+    def pids(self) -> list[int]:
         assert self._worker is not None
-        return self._worker.process.pid
+        return [self._worker.process.pid]
 
-    def places(self, count: int) -> list[str]:
-        stage, namespaces = self._stage, [self._stage.namespace() for _ in range(count)]
+    def places(self, lives: Sequence[Life]) -> list[Place]:
+        stage, namespaces = self._stage, [self._stage.namespace() for _ in lives]
         if self._worker is not None:
             self._worker.stop()
         environment = {
@@ -122,9 +125,9 @@ class OneWorker:
         kubeconfig = self._api.kubeconfig(stage.cluster.kubeconfig_for(self._home, OF_WORKERS))
         self._worker.environment["KUBECONFIG"] = str(kubeconfig)
         self._worker.start()
-        return namespaces
+        return [Place(namespace, self._trusting, self.rules) for namespace in namespaces]
 
-    def trusting(self, namespace: str) -> Object:
+    def _trusting(self, namespace: str) -> Object:
         return {"roleArn": self._tenant.role(namespace), "generateCredentialsInWorker": True}
 
     def kill(self) -> None:
@@ -154,7 +157,46 @@ class TheApiServer(OneController):
         self._cluster.start_component("kube-apiserver")
 
 
-VICTIMS = ("controller", "standby", "worker", "api-server")
+class Everybody:
+    """Two controllers and two pools in one cluster, which all die at once but for the controller that waits."""
+
+    def __init__(self, stage: Stage, api: ApiProxy) -> None:
+        self._controllers = OneOfTwoControllers(stage)
+        self._pools = (OneWorker(stage, api), OneWorker(stage, api))
+        self._played: Counter[Life] = Counter()
+
+    @property
+    def pids(self) -> list[int]:
+        return [pid for one in self._all for pid in one.pids]
+
+    @property
+    def _all(self) -> tuple[Victim, ...]:
+        return (self._controllers, *self._pools)
+
+    def places(self, lives: Sequence[Life]) -> list[Place]:
+        """A life that is played several times comes to each in turn."""
+        chosen = [self._next(life) for life in lives]
+        found: dict[int, Place] = {}
+        for one in self._all:
+            numbers = [number for number, other in enumerate(chosen) if other is one]
+            found |= zip(numbers, one.places([lives[number] for number in numbers]), strict=True)
+        return [found[number] for number in range(len(lives))]
+
+    def _next(self, life: Life) -> Victim:
+        able = self._all if life.workers_have_a_part else (self._controllers,)
+        self._played[life] += 1
+        return able[self._played[life] % len(able)]
+
+    def kill(self) -> None:
+        for one in self._all:
+            one.kill()
+
+    def revive(self) -> None:
+        for one in self._all:
+            one.revive()
+
+
+VICTIMS = ("controller", "standby", "worker", "api-server", "everybody")
 
 
 def rehearsal_on(stage: Stage, api: ApiProxy, victim: str, say: Callable[[str], None]) -> Rehearsal:
@@ -162,7 +204,7 @@ def rehearsal_on(stage: Stage, api: ApiProxy, victim: str, say: Callable[[str], 
     if victim != "worker":
         kubeconfig = api.kubeconfig(stage.cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT))
         stage.controller.environment["KUBECONFIG"] = str(kubeconfig)
-    if victim != "standby":
+    if victim not in ("standby", "everybody"):
         stage.controller.start()
     return Rehearsal(stage, api, _victim(stage, api, victim), say)
 
@@ -177,9 +219,11 @@ def _victim(stage: Stage, api: ApiProxy, victim: str) -> Victim:
             return OneWorker(stage, api)
         case "api-server":
             return TheApiServer(stage)
+        case "everybody":
+            return Everybody(stage, api)
     raise ValueError(f"{victim} is none of {', '.join(VICTIMS)}")
 
 
 def lives_of(victim: str) -> tuple[Life, ...]:
-    """Those it has a part in: integrations are the controller's, and so are Runs that have none."""
-    return tuple(life for life in LIVES if victim != "worker" or (life.has_integration and life.of_run))
+    """Those it has a part in."""
+    return tuple(life for life in LIVES if victim != "worker" or life.workers_have_a_part)

@@ -3,49 +3,18 @@
 import json
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from sandbox.audit import AuditEvent, read_from
 from sandbox.crashpoints.lives import Life
+from sandbox.crashpoints.rules import Rules
 from sandbox.objects import Object, condition
-from sandbox.program import ROOT
 
 TERMINAL = ("Finished", "Failed", "Stopped")
 Kind = tuple[str, str]
 """Verb and resource, subresource included."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Whose calls are judged, and what its role lets it do: verb, group and resource."""
-
-    user_ends: str
-    allowed: frozenset[tuple[str, str, str]]
-    api_server_restarts: bool = False
-    """It then forbids everything for a moment, and does not know whether a pod was there before its start."""
-
-    @classmethod
-    def of(cls, role: str) -> "Rules":
-        """The rules of one of the roles that `install.yaml` has; accounts are called as their roles."""
-        documents = yaml.safe_load_all((ROOT / "install.yaml").read_text())
-        wanted = [body for body in documents if body and body["kind"] in ("ClusterRole", "Role")]
-        rules = [
-            rule for body in wanted if body["metadata"]["name"] in (role, f"{role}-lease") for rule in body["rules"]
-        ]
-        return cls(f":{role}", frozenset(_spelt_out(rules)))
-
-
-def _spelt_out(rules: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str, str]]:
-    for rule in rules:
-        for group in rule.get("apiGroups", ()):
-            for resource in rule.get("resources", ()):
-                for verb in rule["verbs"]:
-                    yield verb, group, resource
 
 
 class AuditTail:

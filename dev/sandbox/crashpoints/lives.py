@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from sandbox.crashpoints.calls import Call, Scope, Tape, WatchFault, What
+from sandbox.crashpoints.rules import Rules
 from sandbox.objects import Object, complete, condition
 from sandbox.stage import Stage
 
@@ -21,20 +22,33 @@ PATIENCE = 90.0
 """Seconds for one thing to come about, a restart and a busy machine included."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """A namespace, and the executor that does the work in it."""
+
+    namespace: str
+    trusting: Trusting
+    rules: Rules
+    """Of the account whose calls are judged."""
+
+
 @dataclass
 class Scene:
-    """A namespace, and what is done in it."""
+    """A place, and what is done in it."""
 
     stage: Stage
     tape: Tape
-    trusting: Trusting
-    namespace: str
+    place: Place
     covers: Callable[[str], bool]
     at: dict[Call, What] = field(default_factory=dict)
     scope: Scope = field(init=False)
 
     def __post_init__(self) -> None:
         self.scope = Scope(self.covers, dict(self.at))
+
+    @property
+    def namespace(self) -> str:
+        return self.place.namespace
 
     @property
     def patience(self) -> float:
@@ -47,7 +61,7 @@ class Scene:
 
     def integration(self, **spec: Any) -> Object:
         """An AwsIntegration with a role that trusts it; its calls to STS are known by the role."""
-        trusted = self.trusting(self.namespace)
+        trusted = self.place.trusting(self.namespace)
         self.tape.own(trusted["roleArn"], self.namespace)
         return self.stage.integration(self.namespace, INTEGRATION, **{**trusted, **spec})
 
@@ -118,6 +132,11 @@ class Life:
     open_ended: bool = False
     """Whether what is called depends on how long it takes: sessions are renewed all along."""
     labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def workers_have_a_part(self) -> bool:
+        """Integrations are the controller's, and so are Runs that have none."""
+        return self.has_integration and self.of_run
 
     def covers(self, name: str) -> bool:
         """Whether a call is one of this life."""

@@ -2,17 +2,17 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sandbox.apiproxy import ApiProxy
 from sandbox.crashpoints.calls import Call, Moment, Tape, WatchFault, What
-from sandbox.crashpoints.judge import AuditTail, Evidence, Kind, Rules, complaints, kinds
-from sandbox.crashpoints.lives import RUN, Life, Scene
+from sandbox.crashpoints.judge import AuditTail, Evidence, Kind, complaints, kinds
+from sandbox.crashpoints.lives import RUN, Life, Place, Scene
 from sandbox.crashpoints.minted import Minted
-from sandbox.objects import Object, condition
+from sandbox.objects import condition
 from sandbox.stage import Stage
 
 AT_ONCE = 14
@@ -31,18 +31,12 @@ EVERY_WATCH = Call("every watch", 1)
 class Victim(Protocol):
     """Who does the work and can be killed, or what that one depends on."""
 
-    rules: Rules
-    """Of the account whose calls are judged."""
-
     @property
-    def pid(self) -> int:
-        """Of the process that does the work now."""
+    def pids(self) -> list[int]:
+        """Of the processes that do the work now."""
 
-    def places(self, count: int) -> list[str]:
-        """New namespaces where the work is done."""
-
-    def trusting(self, namespace: str) -> Object:
-        """See `lives.Trusting`."""
+    def places(self, lives: Sequence[Life]) -> list[Place]:
+        """New namespaces, one for each life, in which somebody who has a part in it does the work."""
 
     def kill(self) -> None: ...
 
@@ -78,6 +72,11 @@ class Score:
     calls: dict[Life, list[Call]] = field(default_factory=dict)
     usual: dict[Life, Counter[Kind]] = field(default_factory=dict)
 
+    def add(self, life: Life, calls: Iterable[Call], usual: Counter[Kind]) -> None:
+        """Of several times: every call of any, and of each kind as many as there were at most."""
+        self.calls[life] = list(dict.fromkeys([*self.calls.get(life, ()), *calls]))
+        self.usual[life] = self.usual.get(life, Counter()) | usual
+
 
 class Rehearsal:
     """A stage whose executor reaches everything through both proxies."""
@@ -94,14 +93,13 @@ class Rehearsal:
         stage.proxy.overhear = self._minted.hear
 
     def record(self, lives: Sequence[Life]) -> dict[Life, list[Call]]:
-        """Play each life undisturbed: what is called then is what is tried."""
+        """Play each life undisturbed: what is called then is what is tried. Several times add up."""
         scenes = self._scenes([(life, {}) for life in lives])
         with ThreadPoolExecutor(AT_ONCE) as pool:
             futures = [pool.submit(life.play, scene) for life, scene in zip(lives, scenes, strict=True)]
         for life, scene, future in zip(lives, scenes, futures, strict=True):
-            self._score.calls[life] = list(scene.scope.calls)
             time.sleep(0.2)
-            self._score.usual[life] = kinds(self._audit.of(scene.namespace), self.victim.rules)
+            self._score.add(life, scene.scope.calls, kinds(self._audit.of(scene.namespace), scene.place.rules))
             wrong = self._judged(life, scene, future, 0)
             if wrong:
                 raise AssertionError(f"{life.name}, undisturbed: {'; '.join(wrong)}")
@@ -153,10 +151,10 @@ class Rehearsal:
             return self.disturb([(Point(life, EVERY_WATCH, how),) for life in lives])
 
     def _scenes(self, wanted: Sequence[tuple[Life, dict[Call, What]]]) -> list[Scene]:
-        namespaces = self.victim.places(len(wanted))
+        places = self.victim.places([life for life, _ in wanted])
         return [
-            Scene(self._stage, self.tape, self.victim.trusting, namespace, life.covers, at)
-            for namespace, (life, at) in zip(namespaces, wanted, strict=True)
+            Scene(self._stage, self.tape, place, life.covers, at)
+            for place, (life, at) in zip(places, wanted, strict=True)
         ]
 
     def _until_reached(self, scenes: Sequence[Scene], futures: Sequence[Future[None]]) -> None:
@@ -171,19 +169,19 @@ class Rehearsal:
             time.sleep(0.02)
 
     def _result(self, point: Point, scene: Scene, future: Future[None]) -> Result:
-        died = isinstance(point.what, Moment) and not self.victim.rules.api_server_restarts
+        died = isinstance(point.what, Moment) and not scene.place.rules.api_server_restarts
         wrong = self._judged(point.life, scene, future, SPARE_OF_A_DEATH if died else SPARE_OF_A_FAULT)
         met = point.call == EVERY_WATCH or point.call in scene.scope.met
         return Result(point, met, tuple(wrong))
 
     def _judged(self, life: Life, scene: Scene, future: Future[None], spare: int) -> list[str]:
-        if self.victim.rules.api_server_restarts and self._is_unknown(scene):
+        if scene.place.rules.api_server_restarts and self._is_unknown(scene):
             # Rather than twice, a Run is executed once or not at all.
             life = replace(life, ends=UNKNOWN, pods=(0, 1))
         elif (error := future.exception()) is not None:
             return [f"{type(error).__name__}: {error}"]
         for _ in range(10):
-            wrong = complaints(self._evidence(life, scene, spare), self.victim.rules)
+            wrong = complaints(self._evidence(life, scene, spare), scene.place.rules)
             if not wrong:
                 break
             # The last entries of the audit log come just after their answers, and collected Secrets go when they do.

@@ -11,9 +11,10 @@ import pytest
 
 from sandbox.audit import AuditEvent
 from sandbox.crashpoints.calls import Call, Disturbance, Moment, Scope, Tape
-from sandbox.crashpoints.judge import Evidence, Rules, complaints
+from sandbox.crashpoints.judge import Evidence, complaints
 from sandbox.crashpoints.lives import LIVES
 from sandbox.crashpoints.minted import Minted
+from sandbox.crashpoints.rules import Rules
 from sandbox.faults import Request
 from sandbox.writings import writings
 
