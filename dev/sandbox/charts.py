@@ -53,7 +53,7 @@ def _run(
 
 def documents(rendered: str) -> list[Document]:
     """The objects in YAML documents."""
-    return [document for document in yaml.safe_load_all(rendered) if document]
+    return [document for document in yaml.load_all(rendered, Loader=yaml.CSafeLoader) if document]
 
 
 def beside(chart: Path, namespace: str, values: Mapping[str, Any] | None = None) -> str:

@@ -10,7 +10,7 @@ import spacelift_aws
 ROOT = Path(spacelift_aws.__file__).parent
 
 LAYERS = (
-    ("names", "backoff", "metrics", "settings", "tracing"),
+    ("names", "backoff", "clock", "metrics", "settings", "tracing"),
     ("audit", "api"),
     ("aws",),
     ("kube", "logs"),

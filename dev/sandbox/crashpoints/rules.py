@@ -21,7 +21,7 @@ class Rules:
     @classmethod
     def of(cls, role: str) -> "Rules":
         """The rules of one of the roles that `install.yaml` has; accounts are called as their roles."""
-        documents = yaml.safe_load_all((ROOT / "install.yaml").read_text())
+        documents = yaml.load_all((ROOT / "install.yaml").read_bytes(), Loader=yaml.CSafeLoader)
         wanted = [body for body in documents if body and body["kind"] in ("ClusterRole", "Role")]
         rules = [
             rule for body in wanted if body["metadata"]["name"] in (role, f"{role}-lease") for rule in body["rules"]

@@ -6,11 +6,11 @@ replicas from doing everything twice.
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from spacelift_aws.clock import awake_seconds
 from spacelift_aws.kube.client import Kube, Object
 from spacelift_aws.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from spacelift_aws.kube.resources import LEASES
@@ -35,11 +35,6 @@ class Timing:
 
 class LeaseLostError(Exception):
     """Somebody else holds the Lease, or it could not be renewed in time: this process must act no more."""
-
-
-def awake_seconds() -> float:
-    """A clock that goes on while the machine sleeps: a holder that wakes up has lost its Lease."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class LeaderElector:

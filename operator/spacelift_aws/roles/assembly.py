@@ -8,12 +8,12 @@ our own writes ─┘
 
 import os
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 
 from spacelift_aws.audit import open_trail
 from spacelift_aws.aws.identity import OwnIdentity
 from spacelift_aws.aws.sts import Sts, StsSettings
+from spacelift_aws.clock import JumpDetector, utc_now
 from spacelift_aws.controllers.awsintegration.by_role import plan_for
 from spacelift_aws.controllers.awsintegration.controller import IntegrationReconciler, IntegrationSettings
 from spacelift_aws.controllers.awsintegration.history import Schedule
@@ -55,13 +55,14 @@ def assemble(context: RoleContext) -> Assembly:
         sts=sts,
         recorder=context.recorder,
         settings=_executor_settings(context, sts.home_region),
-        clock=_now,
+        clock=utc_now,
+        has_clock_jumped=JumpDetector().has_jumped,
         journal=Journal(open_trail(settings.audit_log), context.role.executor, spans),
     )
     router.on_lost_run(executor.orphan_of)
-    runs = RunReconciler(executor, router, context.kube, _now)
+    runs = RunReconciler(executor, router, context.kube, utc_now)
     orphans = OrphanCollector(executor, router, context.kube, router.pod_named)
-    jobs = JobController(role=context.role, view=router, kube=context.kube, recorder=context.recorder, clock=_now)
+    jobs = JobController(role=context.role, view=router, kube=context.kube, recorder=context.recorder, clock=utc_now)
     return Assembly(
         kinds=kinds(router, stores, namespaces_too=not context.namespaces, jobs_too=settings.jobs),
         controllers=(
@@ -103,7 +104,7 @@ def _integrations(
             schedule=_schedule(settings),
         ),
         role=context.role,
-        clock=_now,
+        clock=utc_now,
         wake=lambda key: context.queue.add(IntegrationKey(*key)),
         trust=trust,
         is_awaited=router.awaited,
@@ -120,7 +121,7 @@ def _source(context: RoleContext, stores: Stores, sts: Sts, identity: OwnIdentit
         acts=lambda: queue.is_open,
         queue=lambda: (queue.depth(), queue.longest()),
         aws=lambda: (sts, identity.known),
-        clock=_now,
+        clock=utc_now,
     )
 
 
@@ -167,7 +168,3 @@ def _schedule(settings: Settings) -> Schedule:
         last_fast_delay=settings.retry_last,
         slow_delay=settings.retry_slowly,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -9,9 +9,9 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
+from spacelift_aws.clock import awake_seconds
 from spacelift_aws.kube.client import Kube
 from spacelift_aws.kube.errors import KubeError
-from spacelift_aws.kube.leader_election import awake_seconds
 from spacelift_aws.kube.resources import LEASES
 from spacelift_aws.names import WORKER
 

@@ -1,7 +1,7 @@
 """The executor: carries out what `decide` decides, for the Runs it is given."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -84,6 +84,7 @@ class Executor:
         recorder: Recorder,
         settings: ExecutorSettings,
         clock: Clock,
+        has_clock_jumped: Callable[[], bool],
         journal: Journal | None = None,
     ) -> None:
         self._role = role
@@ -94,6 +95,7 @@ class Executor:
         self._settings = settings
         self._limits = limits = settings.limits
         self._clock = clock
+        self._has_clock_jumped = has_clock_jumped
         self._memories = ProgressStore()
         self._helper = HelperChoice(settings.helper)
         self._journal = journal or Journal()
@@ -140,6 +142,9 @@ class Executor:
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         """Bring one Run forward as far as it goes now; answers the seconds after which to look again."""
+        if self._has_clock_jumped():
+            log.warning("the clock was set: what this process did for its Runs is doubted, as after a start")
+            self._memories.begin_anew(self._clock())
         for _ in range(STEPS):
             self._notice_handover(key)
             seen = self._observe(key)

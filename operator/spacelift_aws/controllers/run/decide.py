@@ -96,7 +96,7 @@ def _queued(seen: Observed) -> Decision:
         wanted = wanted or status.waiting(seen, seen.grant.reason, seen.grant.message)
         return _wait(seen, wanted, starting_deadline(seen))
     trouble = seen.memory.trouble
-    if trouble is not None and not trouble.is_due(seen.now):
+    if trouble is not None and seen.now < trouble.retry_at:
         wanted = status.waiting(seen, trouble.reason, trouble.message)
         return _wait(seen, wanted, min(starting_deadline(seen), trouble.retry_at))
     live = seen.memory.secret is SecretState.PRESENT and seen.now < renewal_due(seen)
@@ -233,7 +233,8 @@ def _keep_going(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision
     # A short run costs no status write of its own for what it is doing.
     if trouble is None and seen.run.status.phase is Phase.QUEUED:
         settled = pod.created + seen.limits.preparing
-        if seen.now < settled:
+        # It was the API server's clock that told when; ours may be far behind it.
+        if seen.now < settled <= seen.now + 2 * seen.limits.preparing:
             return Decision((), earliest(wake, settled))
     return Decision(status.write(seen, status.with_pod(seen, pod, message), "PodNotReady"), wake)
 

@@ -19,7 +19,7 @@ from spacelift_aws.names import child_name
 def end_pod(seen: Observed, pod: Pod) -> Decision:
     """Delete the pod; where the API server refuses that, say so and try again."""
     kept = seen.memory.pod_kept
-    if kept is None or kept.is_due(seen.now):
+    if kept is None or seen.now >= kept.retry_at:
         return Decision((DeletePod(pod.uid),))
     if seen.run.status.phase.terminal:
         return Decision((), kept.retry_at)

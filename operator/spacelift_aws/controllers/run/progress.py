@@ -33,6 +33,12 @@ class ProgressStore:
         """Remember this of a Run from now on."""
         self._known[run_id] = progress
 
+    def begin_anew(self, now: datetime) -> None:
+        """Forget all but that a Secret may be there, as an executor that starts: no moment of before means anything."""
+        for run_id, known in self._known.items():
+            if known.secret is not SecretState.GONE or known.unanswered_at is not None:
+                self._known[run_id] = Progress(unanswered_at=now)
+
     def forget(self, run_id: str) -> None:
         """Nothing of this Run matters any more."""
         self._known.pop(run_id, None)
@@ -47,7 +53,7 @@ class ProgressStore:
     ) -> None:
         """A step failed: it is tried again after a delay that grows, and not sooner than the server says."""
         known = self.of(run_id)
-        trouble = RetryableFailure(reason, message, now, next_try(known.failures, now, retry_after))
+        trouble = RetryableFailure(reason, message, next_try(known.failures, now, retry_after))
         self.put(run_id, replace(known, failures=known.failures + 1, trouble=trouble))
 
 

@@ -40,12 +40,7 @@ class RetryableFailure:
 
     reason: CredentialsIssuedReason
     message: str
-    failed_at: datetime
     retry_at: datetime
-
-    def is_due(self, now: datetime) -> bool:
-        """Whether to try again. A clock set back to before the failure no longer tells how long there is to wait."""
-        return now >= self.retry_at or now < self.failed_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ class Scene:
         self.drops_image_volumes = False
         self.history: list[tuple[str, dict[str, Any]]] = []
         self.meanwhile: Callable[[str], None] = lambda _: None
+        self._jumped = False
         self.executor = Executor(
             role=ControllerRole(),
             view=self.world,
@@ -136,6 +137,7 @@ class Scene:
             recorder=self.recorder,  # type: ignore[arg-type]
             settings=ExecutorSettings("acme", home_region="eu-west-1", helper=helper),
             clock=lambda: self.now,
+            has_clock_jumped=self._has_clock_jumped,
         )
 
     async def go(self) -> float | None:
@@ -144,6 +146,15 @@ class Scene:
     async def go_on(self, seconds: float) -> float | None:
         self.now += timedelta(seconds=seconds)
         return await self.go()
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the clock, by so much."""
+        self.now += timedelta(seconds=seconds)
+        self._jumped = True
+
+    def _has_clock_jumped(self) -> bool:
+        jumped, self._jumped = self._jumped, False
+        return jumped
 
     @property
     def run(self) -> Run:

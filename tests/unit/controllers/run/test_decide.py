@@ -55,7 +55,7 @@ def marked(kit: Any) -> Any:
 
 
 def trouble(kit: Any, retry: float) -> RetryableFailure:
-    return RetryableFailure(CredentialsIssuedReason.RETRYING, "exceeded quota", kit.at(0), kit.at(retry))
+    return RetryableFailure(CredentialsIssuedReason.RETRYING, "exceeded quota", kit.at(retry))
 
 
 class TestWaiting:

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from spacelift_aws.api.run import Phase
 from spacelift_aws.aws.errors import Failure, StsError
 from spacelift_aws.aws.sts import Credentials
@@ -68,6 +70,27 @@ async def test_what_an_earlier_process_may_have_sent_is_in_doubt(scene: Scene) -
     assert not scene.run.status.phase.terminal
     await scene.go_on(61)
     assert scene.run.status.phase is Phase.STOPPED
+
+
+@pytest.mark.parametrize("seconds", [600, -600])
+async def test_a_clock_that_is_set_makes_no_doubt_shorter(scene: Scene, seconds: int) -> None:
+    scene.fails["create secret"] = [Unanswered("lost")]
+    await scene.go()
+    scene.stop()
+    scene.set_clock(seconds)
+    await scene.go()
+    assert not scene.run.status.phase.terminal
+    await scene.go_on(61)
+    assert scene.run.status.phase is Phase.STOPPED
+
+
+async def test_a_clock_that_is_set_back_delays_no_next_try(scene: Scene) -> None:
+    scene.fails["create secret"] = [Forbidden(403, "Forbidden", "exceeded quota")]
+    await scene.go()
+    tried = scene.asked.count("assume")
+    scene.set_clock(-600)
+    await scene.go()
+    assert scene.asked.count("assume") > tried
 
 
 async def test_a_secret_that_comes_to_be_after_its_run_went_is_left_behind(scene: Scene) -> None:

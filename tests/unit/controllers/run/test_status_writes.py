@@ -1,7 +1,10 @@
 """Statuses that somebody else wrote first, or that are refused."""
 
+from datetime import timedelta
+
 import pytest
 
+from spacelift_aws.api.run import Phase
 from spacelift_aws.kube.errors import Conflict, Invalid, NotFound
 
 from .scene import KEY, Scene
@@ -17,6 +20,14 @@ async def test_a_status_written_by_another_is_looked_at(scene: Scene) -> None:
     assert scene.asked[4:6] == ["patch status", "get run"]
     assert "delete pod" in scene.asked
     assert not scene.secret
+
+
+async def test_a_clock_behind_the_api_servers_delays_no_word_of_a_run_that_goes_on(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    scene.now -= timedelta(minutes=5)
+    await scene.go()
+    assert scene.run.status.phase is Phase.RUNNING
 
 
 async def test_a_status_that_is_refused_for_no_reason_that_shows_is_an_error(scene: Scene) -> None:

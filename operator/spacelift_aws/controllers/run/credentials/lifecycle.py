@@ -86,7 +86,7 @@ def renew(seen: Observed, pod: Pod) -> Action | NotRenewed:
             f"the AwsIntegration now names another role, {seen.grant.request.role_arn}, and a run never changes its "
             "role."
         )
-    elif memory.trouble is None or memory.trouble.is_due(seen.now):
+    elif memory.trouble is None or seen.now >= memory.trouble.retry_at:
         return IssueCredentials(seen.grant)
     else:
         why, retry_at = memory.trouble.message, memory.trouble.retry_at

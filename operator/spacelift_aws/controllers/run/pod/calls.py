@@ -104,7 +104,7 @@ class PodCalls:
             message = f"The API server does not delete the pod: {error.message}"
             now = self._clock()
             retry_at = next_try(known.failures, now, error.retry_after)
-            kept = RetryableFailure(CredentialsIssuedReason.RETRYING, message, now, retry_at)
+            kept = RetryableFailure(CredentialsIssuedReason.RETRYING, message, retry_at)
             self._memories.put(seen.run_id, replace(known, failures=known.failures + 1, pod_kept=kept))
             self._recorder.event(regarding(seen.run), "Warning", "PodNotDeleted", message)
         else:
