@@ -130,6 +130,7 @@ def without_stamp(stage: Stage) -> Iterator[None]:
     wait_until(is_bare, timeout=20, what="the policy's end", interval=0.5)
     yield
     stage.controller.install()
+    wait_until(lambda: not is_bare(), timeout=20, what="the policy that stamps Runs", interval=0.5)
 
 
 def test_without_the_stamp_nobody_writes_anothers_name_either(

@@ -11,6 +11,7 @@ from tests.integration.runs.play import Play, container, play
 
 from sandbox.aws import DEFAULT_REGION
 from sandbox.objects import Object
+from sandbox.process import wait_until
 from sandbox.stage import Stage
 
 WHO = "aws sts get-caller-identity --output text --query Arn"
@@ -30,6 +31,7 @@ def assumed(scene: Play, role: str) -> list[str]:
 def webhook(scene: Play) -> Iterator[Callable[[str, str], None]]:
     """Sets a variable on every container of the namespace's pods, as an admission policy."""
     name, cluster = scene.stage.fresh("setter"), scene.stage.cluster
+    variables: list[str] = []
 
     def set_variable(variable: str, value: str) -> None:
         env = f"Object.spec.containers.env{{name: '{variable}', value: '{value}'}}"
@@ -47,7 +49,8 @@ def webhook(scene: Play) -> Iterator[Callable[[str, str], None]]:
         for kind, spec in (("MutatingAdmissionPolicy", policy), ("MutatingAdmissionPolicyBinding", binding)):
             body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}}
             cluster.kubectl("apply", "--filename=-", input=json.dumps(body | {"spec": spec}))
-        scene.stage.objects.wait("Namespace", None, scene.namespace, lambda _: acts(variable), what="the webhook")
+        variables.append(variable)
+        wait_until(lambda: acts(variable), timeout=20, what="the webhook")
 
     def acts(variable: str) -> bool:
         probe = {"metadata": {"generateName": "probe-"}, "spec": {"containers": [container("main")]}}
@@ -57,6 +60,8 @@ def webhook(scene: Play) -> Iterator[Callable[[str, str], None]]:
     yield set_variable
     for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
         cluster.kubectl("delete", kind, name, "--ignore-not-found")
+    # It takes a moment to act, and another to act no more.
+    wait_until(lambda: not any(map(acts, variables)), timeout=20, what="the webhook's end")
 
 
 @pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"])
