@@ -14,7 +14,7 @@ const bufferSize = 128 << 10
 
 // longestWait bounds how long what was said on stderr waits for what was said on stdout before it: nobody may read our
 // stdout, or not for now.
-const longestWait = time.Second
+const longestWait = 5 * time.Second
 
 // A stream is one output of the command on its way to ours.
 type stream struct {
