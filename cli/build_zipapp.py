@@ -1,8 +1,8 @@
 """Builds the plugin as one file: `python cli/build_zipapp.py [FOLDER]` writes `kubectl-spacelift_aws` there.
 
 The file runs wherever there is Python 3.11: everything in it is pure Python, and of boto3 it has the parts for IAM and
-STS. Krew and plain downloads take it as it is. `SOURCE_DATE_EPOCH` sets the time of its entries, so that the same
-sources give the same bytes.
+STS. It is downloaded as it is, or packed for krew by `build_krew.py`. `SOURCE_DATE_EPOCH` sets the time of its entries,
+so that the same sources give the same bytes.
 
 At its first call it unpacks itself into the user's cache folder, because botocore reads its data from files and Python
 keeps compiled modules only there; from then on it starts as fast as an installed one.

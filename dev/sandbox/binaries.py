@@ -21,6 +21,7 @@ KUBERNETES_VERSION = "v1.37.2"
 ETCD_VERSION = "v3.7.3"
 HELM_VERSION = "v4.3.1"
 KUBECONFORM_VERSION = "v0.8.0"
+KREW_VERSION = "v0.4.3"
 KSTATUS_VERSION = "v0.37.2"
 """Of `sigs.k8s.io/cli-utils`, around which `modules/kstatus` is a program of our own."""
 
@@ -41,7 +42,7 @@ class Binary:
     module: str
     package: str
     published: bool = True
-    """Whether somebody publishes it ready to run."""
+    """Whether it is looked for where somebody publishes it ready to run."""
 
     @property
     def cached(self) -> Path:
@@ -62,6 +63,7 @@ _BINARIES = {
         Binary("etcd", ETCD_VERSION, "etcd", "."),
         Binary("helm", HELM_VERSION, "helm", "helm.sh/helm/v4/cmd/helm"),
         Binary("kubeconform", KUBECONFORM_VERSION, "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
+        Binary("krew", KREW_VERSION, "krew", "sigs.k8s.io/krew/cmd/krew", published=False),
         Binary("kstatus", KSTATUS_VERSION, "kstatus", ".", published=False),
     )
 }

@@ -35,7 +35,7 @@ NOT_RUN = {
     r": helm test ": "needs the image: tests/e2e/test_helm_test.py",
     r": kubectl spacelift-aws create-role prod --apply": "asks: tests/integration/cli/test_commands.py: create_role",
     r": kubectl spacelift-aws revoke RUN --apply": "asks: tests/integration/cli/test_commands.py: revoke",
-    r": uv tool install": "tests/integration/cli/test_install.py",
+    r": (uv tool|kubectl krew) install": "tests/integration/cli/test_install.py",
     # Other programs.
     r": ([A-Z_]+=\S+ )*dev/": "the project's own programs; tests/unit/test_commands_shown.py sees that they exist",
     r": aws iam (list-open|put-role-policy)": "AWS alone: tests/integration/cli/test_commands.py: revoke",

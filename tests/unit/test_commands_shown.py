@@ -18,7 +18,7 @@ OTHERS = {
     (program, tuple(words)): place
     for program in ("kubectl", "helm")
     for place, words in pages.commands(program).items()
-    if words[0] != "spacelift-aws"
+    if words[0] not in ("spacelift-aws", "krew")
 }
 SHELL = list(pages.blocks("sh"))
 GROUP: Any = get_command(app)

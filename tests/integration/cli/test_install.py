@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from sandbox import binaries
 from sandbox.plugin import Plugin
 from sandbox.stage import Stage
 
@@ -22,9 +24,9 @@ START = 0.4
 pytestmark = pytest.mark.slow
 
 
-def builder() -> ModuleType:
-    """The build script, which is no module of any package."""
-    spec = importlib.util.spec_from_file_location("build_zipapp", ROOT / "cli" / "build_zipapp.py")
+def builder(name: str = "build_zipapp") -> ModuleType:
+    """A build script, which is no module of any package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "cli" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -49,10 +51,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv" / "bin" / "kubectl-spacelift_aws"
 
 
-def on_its_own(command: Sequence[str | Path], home: Path) -> subprocess.CompletedProcess[str]:
-    """Call it without anything of this environment but an interpreter."""
-    path = f"{Path(sys._base_executable).parent}:/usr/bin:/bin"  # type: ignore[attr-defined]
-    return subprocess.run(command, env={"PATH": path, "HOME": str(home)}, capture_output=True, text=True)
+def on_its_own(command: Sequence[str | Path], home: Path, *folders: Path) -> subprocess.CompletedProcess[str]:
+    """Call it without anything of this environment but an interpreter; `folders` are on the PATH too."""
+    python = Path(sys._base_executable).parent  # type: ignore[attr-defined]
+    path = ":".join(map(str, (*folders, python, "/usr/bin", "/bin")))
+    environment = {"PATH": path, "HOME": str(home)}
+    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("kind", ["one_file", "installed"])
@@ -68,6 +72,28 @@ def test_it_works_without_the_operator(kind: str, request: pytest.FixtureRequest
     made = on_its_own([program, "create-role", "payments/prod", *principal, "--apply", "--yes"], tmp_path)
     assert made.returncode == 125
     assert "AWS could not be asked" in made.stderr if kind == "one_file" else "needs boto3" in made.stderr
+
+
+def test_krew_installs_it(one_file: Path, tmp_path: Path) -> None:
+    archive, manifest = builder("build_krew").build(one_file.parent)
+    programs = binaries.ensure("krew", "kubectl")
+    offline = ("install", f"--manifest={manifest}", f"--archive={archive}")
+    done = on_its_own([programs["krew"], *offline], tmp_path)
+    assert done.returncode == 0, done.stderr
+    called: list[str | Path] = [programs["kubectl"], "spacelift-aws", "explain", "Verified"]
+    done = on_its_own(called, tmp_path, tmp_path / ".krew" / "bin")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "TrustVerified" in done.stdout
+
+
+def test_the_same_file_gives_the_same_archive(one_file: Path, tmp_path: Path) -> None:
+    archives = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copy(one_file, folder)
+        archives.append(builder("build_krew").build(folder)[0].read_bytes())
+    assert archives[0] == archives[1]
 
 
 @pytest.mark.parametrize("kind", ["one_file", "installed"])
