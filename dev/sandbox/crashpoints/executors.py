@@ -1,4 +1,4 @@
-"""Who is killed: a controller that is started again, the one of two that leads, a pool's worker, the API server, or
+"""Who is killed: a controller or a pool's worker that is started again, the one of two that leads, the API server, or
 everybody but that one.
 """
 
@@ -97,46 +97,62 @@ class OneWorker:
     It is told at its start which namespaces it serves, so it starts anew for new ones.
     """
 
+    replicas: tuple[str, ...] = ("one",)
     rules = Rules.of(OF_WORKERS)
 
     def __init__(self, stage: Stage, api: ApiProxy) -> None:
         self._stage, self._api = stage, api
         self._home = stage.namespace()
         self._tenant = tenant(stage.aws, self._home)
-        self._worker: Worker | None = None
+        self._workers: list[Worker] = []
+        """The one that leads comes first."""
 
     @property
     def pids(self) -> list[int]:
-        assert self._worker is not None
-        return [self._worker.process.pid]
+        return [self._workers[0].process.pid]
 
     def places(self, lives: Sequence[Life]) -> list[Place]:
-        stage, namespaces = self._stage, [self._stage.namespace() for _ in lives]
-        if self._worker is not None:
-            self._worker.stop()
+        namespaces = [self._stage.namespace() for _ in lives]
+        for worker in reversed(self._workers):
+            worker.stop()
+        self._workers = [self._worker(name, (self._home, *namespaces)) for name in self.replicas]
+        self._workers[0].install()
+        kubeconfig = self._api.kubeconfig(self._stage.cluster.kubeconfig_for(self._home, OF_WORKERS))
+        for worker in self._workers:
+            worker.environment["KUBECONFIG"] = str(kubeconfig)
+            worker.start()
+            wait_until(lambda: self._workers[0].leads, timeout=LEADS_WITHIN, what="a worker that leads")
+        return [Place(namespace, self._trusting, self.rules) for namespace in namespaces]
+
+    def _worker(self, name: str, namespaces: Sequence[str]) -> Worker:
+        stage = self._stage
         environment = {
             **stage.controller.environment,
             **stage.aws.environment(self._tenant.identity, endpoint=stage.proxy.endpoint),
         }
-        self._worker = Worker(
-            stage.cluster, environment, self._home, name=stage.fresh("worker"), namespaces=(self._home, *namespaces)
-        )
-        self._worker.install()
-        kubeconfig = self._api.kubeconfig(stage.cluster.kubeconfig_for(self._home, OF_WORKERS))
-        self._worker.environment["KUBECONFIG"] = str(kubeconfig)
-        self._worker.start()
-        return [Place(namespace, self._trusting, self.rules) for namespace in namespaces]
+        return Worker(stage.cluster, environment, self._home, name=stage.fresh(name), namespaces=namespaces)
 
     def _trusting(self, namespace: str) -> Object:
         return {"roleArn": self._tenant.role(namespace), "generateCredentialsInWorker": True}
 
     def kill(self) -> None:
-        assert self._worker is not None
-        self._worker.kill()
+        self._workers[0].kill()
 
     def revive(self) -> None:
-        assert self._worker is not None
-        self._worker.start()
+        self._workers[0].start()
+
+
+class OneOfTwoWorkers(OneWorker):
+    """Two workers of a pool that compete for its Lease: the one that leads is killed, and the other carries on."""
+
+    replicas = ("one", "two")
+
+    def revive(self) -> None:
+        """The one that was killed comes back, and waits in its turn."""
+        dead, other = self._workers
+        wait_until(lambda: other.leads, timeout=LEADS_WITHIN, what="the other worker to lead")
+        self._workers = [other, dead]
+        dead.start()
 
 
 class TheApiServer(OneController):
@@ -196,12 +212,12 @@ class Everybody:
             one.revive()
 
 
-VICTIMS = ("controller", "standby", "worker", "api-server", "everybody")
+VICTIMS = ("controller", "standby", "worker", "worker-standby", "api-server", "everybody")
 
 
 def rehearsal_on(stage: Stage, api: ApiProxy, victim: str, say: Callable[[str], None]) -> Rehearsal:
     """Start all that one of VICTIMS needs, and it."""
-    if victim != "worker":
+    if not victim.startswith("worker"):
         kubeconfig = api.kubeconfig(stage.cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT))
         stage.controller.environment["KUBECONFIG"] = str(kubeconfig)
     if victim not in ("standby", "everybody"):
@@ -217,6 +233,8 @@ def _victim(stage: Stage, api: ApiProxy, victim: str) -> Victim:
             return OneOfTwoControllers(stage)
         case "worker":
             return OneWorker(stage, api)
+        case "worker-standby":
+            return OneOfTwoWorkers(stage, api)
         case "api-server":
             return TheApiServer(stage)
         case "everybody":
@@ -226,4 +244,4 @@ def _victim(stage: Stage, api: ApiProxy, victim: str) -> Victim:
 
 def lives_of(victim: str) -> tuple[Life, ...]:
     """Those it has a part in."""
-    return tuple(life for life in LIVES if victim != "worker" or life.workers_have_a_part)
+    return tuple(life for life in LIVES if not victim.startswith("worker") or life.workers_have_a_part)
