@@ -5,10 +5,11 @@
 
 Without `--faults` each call is a point three times: the victim is killed before it is sent, after it was sent and
 before it was answered, and after it was answered. A controller, a worker and the API server are started again; of two
-controllers (`--victim standby`) or workers (`--victim worker-standby`) the one that waited carries on. With `--faults` each call is refused, cut, lost, late
-and so on, one at a time; with `--pairs` so many random pairs of that. With `--watches` all watches tell late, twice, or
-nothing. With `--minutes` as many points as there is time for, chosen by chance. The calls are found by
-playing each life once undisturbed. Everything shares the machine: control plane, node, emulated AWS.
+controllers (`--victim standby`) or workers (`--victim worker-standby`) the one that waited carries on. With `--faults`
+each call is refused, cut, lost, late and so on, one at a time; with `--pairs` so many random pairs of that. With
+`--watches` all watches tell late, twice, or nothing. With `--minutes` as many points as there is time for, chosen by
+chance. The calls are found by playing each life once undisturbed. Everything shares the machine: control plane, node,
+emulated AWS.
 """
 
 import argparse
