@@ -100,7 +100,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
-    binaries.ensure(*controlplane.COMPONENTS, "kubectl", "helm", "kubeconform", "kstatus")
+    binaries.ensure(*controlplane.COMPONENTS, "kubectl", "helm", "kubeconform", "krew", "kstatus")
     tool("ministack")
     aws_cli()
     if arguments.real_node:

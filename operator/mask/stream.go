@@ -12,8 +12,7 @@ import (
 // bufferSize is what is read at once: more than a pipe holds by default, so that a fast writer costs few calls.
 const bufferSize = 128 << 10
 
-// longestWait bounds how long what was said on stderr waits for what was said on stdout before it: nobody may read our
-// stdout, or not for now.
+// longestWait is how long what was said on stderr waits for a stdout that does not move on: nobody may read ours.
 const longestWait = 5 * time.Second
 
 // A stream is one output of the command on its way to ours.
@@ -98,7 +97,7 @@ func (s *stream) take(buffer []byte, secrets *secrets) (fresh []byte, end bool) 
 		}
 		return s.obey(nil, true, secrets), true
 	}
-	return fresh, end
+	return fresh, end || err != nil
 }
 
 func (s *stream) obey(data []byte, end bool, secrets *secrets) []byte {
@@ -114,20 +113,21 @@ func (s *stream) drain() {
 	_ = s.from.SetReadDeadline(time.Unix(1, 0))
 }
 
-// letPass waits until all that was said on the first stream by now is taken. If that has once lasted too long, it does
-// so again only when more of it was taken.
+// letPass waits until all that was said on the first stream by now is taken. Once nothing of it was taken for too long,
+// it is waited for again only when more was.
 func (s *stream) letPass(first *stream) {
 	taken, waiting := first.progress()
-	if taken == s.stuckAt {
-		return
-	}
-	said, deadline := taken+waiting, time.Now().Add(longestWait)
-	for ; waiting > 0 && taken < said; taken, waiting = first.progress() {
-		if time.Now().After(deadline) {
+	said := taken + waiting
+	for moved := time.Now(); waiting > 0 && taken < said && taken != s.stuckAt; {
+		if time.Since(moved) > longestWait {
 			s.stuckAt = taken
 			return
 		}
 		time.Sleep(time.Millisecond)
+		before := taken
+		if taken, waiting = first.progress(); taken > before {
+			moved = time.Now()
+		}
 	}
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 JUMP = timedelta(seconds=5)
-"""A clock that is merely slewed, as NTP does it, moves less between two looks."""
+"""Less means nothing here, unless it adds up. Slewing, as NTP does it, moves both clocks alike."""
 
 
 def awake_seconds() -> float:
@@ -29,9 +29,12 @@ class JumpDetector:
         self._booted = self._boot()
 
     def has_jumped(self) -> bool:
-        """Whether the time of day was set, by JUMP or more, since this was last asked."""
-        before, self._booted = self._booted, self._boot()
-        return abs(self._booted - before) >= JUMP
+        """Whether the time of day was set, by JUMP or more, since this last said so."""
+        booted = self._boot()
+        if abs(booted - self._booted) < JUMP:
+            return False
+        self._booted = booted
+        return True
 
     def _boot(self) -> datetime:
         return self._time_of_day() - timedelta(seconds=self._awake())

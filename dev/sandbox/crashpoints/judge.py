@@ -68,8 +68,8 @@ def complaints(evidence: Evidence, rules: Rules) -> list[str]:
     ours = [event for event in evidence.events if event.user.endswith(rules.user_ends)]
     return [
         *_of_the_end(evidence),
-        *_of_pods(evidence, ours),
-        *_of_secrets(evidence, ours),
+        *_of_pods(evidence),
+        *_of_secrets(evidence),
         *_of_permissions(evidence.life, ours, rules),
         *_of_the_budget(evidence, rules),
         *_of_credentials(evidence),
@@ -87,8 +87,10 @@ def _of_the_end(evidence: Evidence) -> Iterable[str]:
         yield f"ended {'/'.join(end)} instead of {' or '.join('/'.join(one) for one in sorted(life.ends))}"
 
 
-def _of_pods(evidence: Evidence, ours: Sequence[AuditEvent]) -> Iterable[str]:
-    made = sum((event.verb, _resource(event), event.code) == ("create", "pods", 201) for event in _carried_out(ours))
+def _of_pods(evidence: Evidence) -> Iterable[str]:
+    """Whoever made them: no two executors may make one each."""
+    done = _carried_out(evidence.events)
+    made = sum((event.verb, _resource(event), event.code) == ("create", "pods", 201) for event in done)
     least, most = evidence.life.pods
     if not least <= made <= most:
         yield f"{made} pods were made"
@@ -99,17 +101,19 @@ def _carried_out(events: Sequence[AuditEvent]) -> Iterable[AuditEvent]:
     return (event for event in events if "dryRun=" not in event.uri)
 
 
-def _of_secrets(evidence: Evidence, ours: Sequence[AuditEvent]) -> Iterable[str]:
+def _of_secrets(evidence: Evidence) -> Iterable[str]:
     if evidence.secrets:
         yield f"left behind: {', '.join(evidence.secrets)}"
-    ends = [event for event in ours if _is_end(event)]
+    ends = [event for event in evidence.events if _is_end(event)]
     if len(ends) > 1:
         yield f"{len(ends)} ends were written"
-    made = [e for e in _carried_out(ours) if (e.verb, e.resource, e.code) == ("create", "secrets", 201)]
+    made = [e for e in _carried_out(evidence.events) if (e.verb, e.resource, e.code) == ("create", "secrets", 201)]
     if not ends or not made:
         return
     gone = [
-        event for event in ours if (event.verb, event.resource) == ("delete", "secrets") and event.code in (200, 404)
+        event
+        for event in evidence.events
+        if (event.verb, event.resource) == ("delete", "secrets") and event.code in (200, 404)
     ]
     if not any(made[-1].completed <= event.completed <= ends[0].received for event in gone):
         yield "the end was written before the Secret was gone"

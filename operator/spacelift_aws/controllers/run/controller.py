@@ -142,10 +142,8 @@ class Executor:
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         """Bring one Run forward as far as it goes now; answers the seconds after which to look again."""
-        if self._has_clock_jumped():
-            log.warning("the clock was set: what this process did for its Runs is doubted, as after a start")
-            self._memories.begin_anew(self._clock())
         for _ in range(STEPS):
+            self._heed_clock()
             self._notice_handover(key)
             seen = self._observe(key)
             if seen is None:
@@ -236,6 +234,7 @@ class Executor:
         if pod is not None and pod.executor == self._role.executor and not pod.gone and pod.deletion is None:
             await self._pods.end(pod)
         held_because = await self._issuing.delete_secret(orphan.namespace, name)
+        self._heed_clock()
         memory = self._memories.of(orphan.run_id)
         if held_because:
             log.warning("Secret %s/%s, whose Run is gone, is still there: %s", orphan.namespace, name, held_because)
@@ -247,6 +246,13 @@ class Executor:
             return self._limits.deletion_repeat.total_seconds()
         self._memories.forget(orphan.run_id)
         return None
+
+    def _heed_clock(self) -> None:
+        """Moments of before the clock was set mean nothing any more, and what waits for one waits for the wrong one."""
+        if self._has_clock_jumped():
+            log.warning("the clock was set: no moment that this process remembers counts, and all Runs are looked at")
+            self._memories.distrust_moments(self._clock())
+            self._view.look_at_all_runs()
 
     def _notice_handover(self, key: ObjectKey) -> None:
         """A waiting Run that was another's and is ours now may have a Secret under way."""

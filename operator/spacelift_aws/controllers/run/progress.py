@@ -33,11 +33,14 @@ class ProgressStore:
         """Remember this of a Run from now on."""
         self._known[run_id] = progress
 
-    def begin_anew(self, now: datetime) -> None:
-        """Forget all but that a Secret may be there, as an executor that starts: no moment of before means anything."""
+    def distrust_moments(self, now: datetime) -> None:
+        """The clock was set: what waits is due, what was given time is given all of it, what is in doubt stays so.
+
+        When sessions end is STS's word, and counts on.
+        """
         for run_id, known in self._known.items():
-            if known.secret is not SecretState.GONE or known.unanswered_at is not None:
-                self._known[run_id] = Progress(unanswered_at=now)
+            if known is not SECRET_GONE:
+                self._known[run_id] = _without_moments(known, now)
 
     def forget(self, run_id: str) -> None:
         """Nothing of this Run matters any more."""
@@ -55,6 +58,24 @@ class ProgressStore:
         known = self.of(run_id)
         trouble = RetryableFailure(reason, message, next_try(known.failures, now, retry_after))
         self.put(run_id, replace(known, failures=known.failures + 1, trouble=trouble))
+
+
+def _without_moments(known: Progress, now: datetime) -> Progress:
+    in_doubt = known.unanswered_at is not None
+    certainly_gone = known.secret is SecretState.GONE and not in_doubt
+    return replace(
+        known,
+        issued_at=None,
+        deleted_at=known.deleted_at if certainly_gone else None,
+        unanswered_at=now if in_doubt else None,
+        failures=0,
+        trouble=None,
+        verdict=None,
+        pod_kept=None,
+        pod_denied_since=None,
+        denied_since=None,
+        undone_since=None,
+    )
 
 
 def next_try(failures: int, now: datetime, retry_after: float | None = None) -> datetime:

@@ -77,6 +77,8 @@ class FakeWorld:
     def orphaned(self, orphan: OrphanKey) -> None:
         self.left.append(orphan)
 
+    def look_at_all_runs(self) -> None: ...
+
 
 @dataclass
 class FakeTrust:

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from spacelift_aws.api.reasons import CredentialsIssuedReason as Reason
 from spacelift_aws.api.reasons import SucceededReason
 from spacelift_aws.api.run import Phase
+from spacelift_aws.clock import JUMP
 from spacelift_aws.controllers.run import actions
 from spacelift_aws.controllers.run.decide import decide
 from spacelift_aws.controllers.run.pod.build import build_pod
+from spacelift_aws.controllers.run.progress import ProgressStore
 from spacelift_aws.controllers.run.state import (
     Limits,
     PodSearch,
@@ -65,7 +67,9 @@ class EventRouter:
     injects: bool = False
     """A webhook gives pods a web identity when they are made."""
     latest: datetime = datetime(1, 1, 1, tzinfo=UTC)
-    """What the clock has shown at most: whoever sets it back brings no dead credentials to life."""
+    """What the clock has shown at most since there is this Secret: set back, it brings no dead credentials to life."""
+    unnoticed: timedelta = timedelta(0)
+    """By how much the clock was set in small steps."""
 
     @property
     def pod_spec(self) -> dict[str, Any]:
@@ -169,7 +173,7 @@ class EventRouter:
             self.memory = replace(self.memory, unanswered_at=self.now)
             self.trouble("no answer")
             return
-        self.secret = expires_at
+        self.secret, self.latest = expires_at, self.now
         self.memory = replace(
             self.memory,
             secret=SecretState.PRESENT,
@@ -262,9 +266,15 @@ class EventRouter:
             self.memory = Progress(unanswered_at=self.now)
 
     def set_clock(self, now: datetime) -> None:
-        """The executor notices it; what is under way arrives no sooner."""
-        self.in_flight = [(at + (now - self.now), expires_at) for at, expires_at in self.in_flight]
-        self.now, self.memory = now, Progress(unanswered_at=now)
+        """The executor notices it if it is much; what is under way arrives no sooner."""
+        step = now - self.now
+        self.in_flight = [(at + step, expires_at) for at, expires_at in self.in_flight]
+        self.now, self.unnoticed = now, self.unnoticed + step
+        if abs(self.unnoticed) >= JUMP:
+            memories = ProgressStore()
+            memories.put(self.kit.run_id, self.memory)
+            memories.distrust_moments(now)
+            self.unnoticed, self.memory = timedelta(0), memories.of(self.kit.run_id)
 
     @property
     def injected(self) -> bool:
@@ -324,8 +334,8 @@ class EventRouter:
             for at, expires_at in [late for late in self.in_flight if late[0] <= self.now]:
                 self.in_flight.remove((at, expires_at))
                 # In life a session outlives by far the time that a creation takes to arrive.
-                if expires_at > self.now:
-                    self.secret = self.secret or expires_at
+                if expires_at > self.now and self.secret is None:
+                    self.secret, self.latest = expires_at, self.now
             if ends and self.now >= ends[0]:
                 self.vanish()
 
@@ -441,7 +451,8 @@ def test_a_file_that_is_renewed_in_peace_is_never_missing_for_long_and_never_old
     # So long a failure of before may still delay the next try, and its creation arrive. What somebody stole comes back
     # when it is renewed: nobody tells that it is missing.
     stolen = any(incident == STOLEN for incident, _ in incidents)
-    world.pass_time(timedelta(minutes=35) if stolen else RETRY)
+    back = sum((-value for (kind, value), _ in incidents if kind == "clock" and value < timedelta(0)), timedelta(0))
+    world.pass_time(timedelta(minutes=35) + back if stolen else RETRY)
     world.start()
     for _ in range(40):
         world.pass_time(timedelta(minutes=5))

@@ -145,7 +145,7 @@ class Issuing:
             self._failed(seen, CredentialsIssuedReason.RETRYING, f"STS gave no session: {_words(error)}")
             return
         now = self._clock()
-        since = seen.memory.denied_since or now
+        since = self._memories.of(seen.run_id).denied_since or now
         self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), denied_since=since))
         log.info("STS: %s", error)
         message = refused_run(error)

@@ -97,18 +97,17 @@ class PodCalls:
         """End the Run's pod gently, and tell if that is refused."""
         if seen.pod is None:
             return
-        known = self._memories.of(seen.run_id)
         try:
             await self.end(seen.pod)
         except KubeError as error:
             message = f"The API server does not delete the pod: {error.message}"
-            now = self._clock()
+            now, known = self._clock(), self._memories.of(seen.run_id)
             retry_at = next_try(known.failures, now, error.retry_after)
             kept = RetryableFailure(CredentialsIssuedReason.RETRYING, message, retry_at)
             self._memories.put(seen.run_id, replace(known, failures=known.failures + 1, pod_kept=kept))
             self._recorder.event(regarding(seen.run), "Warning", "PodNotDeleted", message)
         else:
-            self._memories.put(seen.run_id, replace(known, pod_kept=None))
+            self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), pod_kept=None))
 
     async def end(self, pod: Pod) -> None:
         """End a pod gently. Raises KubeError."""
