@@ -84,6 +84,27 @@ async def test_a_clock_that_is_set_makes_no_doubt_shorter(scene: Scene, seconds:
     assert scene.run.status.phase is Phase.STOPPED
 
 
+async def test_what_a_run_that_is_gone_left_is_in_doubt_as_long_whatever_the_clock_says(scene: Scene) -> None:
+    scene.fails["create secret"] = [Unanswered("lost")]
+    await scene.go()
+    orphan = OrphanKey.of(scene.run)
+    scene.set_clock(600)
+    assert await scene.executor.clean(orphan, None) is not None
+    scene.now += timedelta(seconds=61)
+    assert await scene.executor.clean(orphan, None) is None
+
+
+async def test_a_clock_that_is_set_while_a_call_is_under_way_ends_no_doubt(scene: Scene) -> None:
+    scene.fails["create secret"] = [Unanswered("lost")]
+    await scene.go()
+    scene.stop()
+    scene.meanwhile = lambda what: scene.set_clock(600) if what == "delete secret" and scene.now < late else None
+    late = scene.now + timedelta(seconds=600)
+    await scene.go_on(6)
+    assert scene.now > late
+    assert not scene.run.status.phase.terminal
+
+
 async def test_a_clock_that_is_set_back_delays_no_next_try(scene: Scene) -> None:
     scene.fails["create secret"] = [Forbidden(403, "Forbidden", "exceeded quota")]
     await scene.go()
