@@ -131,7 +131,6 @@ class Life:
     """Whether a Run's calls are counted, or an AwsIntegration's."""
     open_ended: bool = False
     """Whether what is called depends on how long it takes: sessions are renewed all along."""
-    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def workers_have_a_part(self) -> bool:

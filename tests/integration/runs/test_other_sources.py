@@ -1,17 +1,15 @@
 """Whatever else brings credentials or profiles into a run's container: the run's win, or the Run says what is wrong."""
 
-import json
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.runs.admission import bound_policy
 from tests.integration.runs.play import Play, container, play
 
 from sandbox.aws import DEFAULT_REGION
 from sandbox.objects import Object
-from sandbox.process import wait_until
 from sandbox.stage import Stage
 
 WHO = "aws sts get-caller-identity --output text --query Arn"
@@ -27,51 +25,21 @@ def assumed(scene: Play, role: str) -> list[str]:
     return [scene.wait(role)["status"]["assumedRoleArn"]]
 
 
-@pytest.fixture
-def webhook(scene: Play) -> Iterator[Callable[[str, str], None]]:
-    """Sets a variable on every container of the namespace's pods, as an admission policy."""
-    name, cluster = scene.stage.fresh("setter"), scene.stage.cluster
-    variables: list[str] = []
-
-    def set_variable(variable: str, value: str) -> None:
-        env = f"Object.spec.containers.env{{name: '{variable}', value: '{value}'}}"
-        changed = f"object.spec.containers.map(c, Object.spec.containers{{name: c.name, env: [{env}]}})"
-        expression = f"Object{{spec: Object.spec{{containers: {changed}}}}}"
-        pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-        selector = {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}}
-        policy = {
-            "matchConstraints": {"resourceRules": [pods]},
-            "failurePolicy": "Fail",
-            "reinvocationPolicy": "Never",
-            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}],
-        }
-        binding = {"policyName": name, "matchResources": {"namespaceSelector": selector}}
-        for kind, spec in (("MutatingAdmissionPolicy", policy), ("MutatingAdmissionPolicyBinding", binding)):
-            body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}}
-            cluster.kubectl("apply", "--filename=-", input=json.dumps(body | {"spec": spec}))
-        variables.append(variable)
-        wait_until(lambda: acts(variable), timeout=20, what="the webhook")
-
-    def acts(variable: str) -> bool:
-        probe = {"metadata": {"generateName": "probe-"}, "spec": {"containers": [container("main")]}}
-        path = f"/api/v1/namespaces/{scene.namespace}/pods?dryRun=All"
-        return variable in cluster.kubectl("create", f"--raw={path}", "--filename=-", input=json.dumps(probe)).stdout
-
-    yield set_variable
-    for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
-        cluster.kubectl("delete", kind, name, "--ignore-not-found")
-    # It takes a moment to act, and another to act no more.
-    wait_until(lambda: not any(map(acts, variables)), timeout=20, what="the webhook's end")
+def setter(variable: str, value: str) -> Object:
+    """An admission policy that sets a variable on every container, as its `spec`."""
+    env = f"Object.spec.containers.env{{name: '{variable}', value: '{value}'}}"
+    changed = f"object.spec.containers.map(c, Object.spec.containers{{name: c.name, env: [{env}]}})"
+    expression = f"Object{{spec: Object.spec{{containers: {changed}}}}}"
+    mutation = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}
+    return {"reinvocationPolicy": "Never", "mutations": [mutation]}
 
 
 @pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"])
-def test_what_a_webhook_sets_ends_a_run_with_variables_at_once(
-    scene: Play, webhook: Callable[[str, str], None], variable: str
-) -> None:
-    webhook(variable, "AKIAWEBHOOK")
+def test_what_a_webhook_sets_ends_a_run_with_variables_at_once(scene: Play, variable: str) -> None:
     role = f"webhook {variable}"
-    scene.run(role, "sleep 600")
-    assert scene.end(role) == ("Failed", "TemplateRefused")
+    with bound_policy(scene, "MutatingAdmissionPolicy", variable, setter(variable, "AKIAWEBHOOK")):
+        scene.run(role, "sleep 600")
+        assert scene.end(role) == ("Failed", "TemplateRefused")
     message = scene.wait(role)["status"]["message"]
     assert f"Container `main` has variable {variable}" in message
     assert "webhook" in message
