@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractStreamWriter
 
 from spacelift_aws import metrics
 from spacelift_aws.kube.connection import Connection
@@ -271,13 +272,12 @@ class Kube:
             headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         async with self._turns:
             connection = self._connected()
-            # Asked after the wait for a turn, and again when there is a connection: the right may be lost meanwhile.
+            # Asked after the wait for a turn, and again when it is sent: the right may be lost meanwhile.
             ensure_may = partial(self._ensure_may, method, path)
             ensure_may()
-            data = orjson.dumps(body) if body is not None else None
-            parts = {"params": query, "data": data, "headers": headers, "trace_request_ctx": ensure_may}
+            data = _Body(orjson.dumps(body), ensure_may) if body is not None else None
             with _counted(method, path) as call:
-                return await _exchange(connection, method, path, call, **parts)
+                return await _exchange(connection, method, path, call, params=query, data=data, headers=headers)
 
     def _ensure_may(self, method: str, path: str) -> None:
         """NotNow for what changes something while another replica acts."""
@@ -288,6 +288,22 @@ class Kube:
         if self._connection is None or self._connection.http.closed:
             raise NotNow("not logged in to the API server at the moment")
         return self._connection
+
+
+class _Body(aiohttp.BytesPayload):
+    """A request's body, which asks a last question before it is sent: the headers wait for it and go with it.
+
+    What the question raises ends the request. A process can be paused for long while it waits for a connection, or
+    for its turn in the event loop.
+    """
+
+    def __init__(self, value: bytes, ask: Callable[[], None]) -> None:
+        super().__init__(value)
+        self._ask = ask
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._ask()
+        await super().write_with_length(writer, content_length)
 
 
 @dataclass
@@ -330,14 +346,15 @@ async def _exchange(connection: Connection, method: str, path: str, call: _ApiCa
             if response.status >= 400:
                 raise api_error(response.status, await _status_body(response), _retry_after(response))
             return await response.read()
-    except NotNow:
-        call.code = "not_sent"
-        raise
     # `from None`: an aiohttp error holds the request.
     except _NOT_SENT as error:
         call.code = "not_sent"
         raise NotNow(f"{method} {path}: no connection ({type(error).__name__})") from None
     except (aiohttp.ClientError, TimeoutError) as error:
+        # So aiohttp tells what a body raised.
+        if isinstance(error.__cause__, NotNow):
+            call.code = "not_sent"
+            raise error.__cause__ from None
         raise Unanswered(f"{method} {path}: {type(error).__name__}") from None
     except RuntimeError:
         # The session was replaced, long ago, while the call waited to be sent.

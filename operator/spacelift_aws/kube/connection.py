@@ -10,7 +10,6 @@ import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
@@ -62,26 +61,9 @@ def connect(configuration: client.Configuration, *middlewares: ClientMiddlewareT
         connector=aiohttp.TCPConnector(limit=0, ssl=tls),
         headers={"User-Agent": "spacelift-aws", "Accept": "application/json"},
         middlewares=(_Renewal(configuration, tls), *middlewares),
-        trace_configs=[_last_question()],
         read_bufsize=2**20,
     )
     return Connection(server=configuration.host, http=http)
-
-
-def _last_question() -> aiohttp.TraceConfig:
-    """Calls a request's `trace_request_ctx`, if it has one, when there is a connection and nothing of it is sent yet.
-
-    What it raises ends the request. A process can be paused for long while a connection is made.
-    """
-
-    async def ask(_session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: object) -> None:
-        if context.trace_request_ctx is not None:
-            context.trace_request_ctx()
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(ask)
-    trace.on_connection_reuseconn.append(ask)
-    return trace
 
 
 class _Renewal:

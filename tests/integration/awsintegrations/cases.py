@@ -140,7 +140,7 @@ CASES = {
     "question-mark-in-namespace": Case(
         "OtherExternalIdAccepted",
         ["any name of the same length", "has a `?` instead of character"],
-        by("<installation>@team-??@<name>", "<installation>@team-?@<name>", operator="StringLike"),
+        by(*(f"<installation>@team-{marks}@<name>" for marks in ("?", "??", "???")), operator="StringLike"),
         repair=paste_statement,
         shows_statement=True,
     ),
