@@ -4,9 +4,10 @@
 
 Each pair does the same Runs twice on one control plane, one side after the other: once by the controller, once by a
 bare loop that makes one call of STS and the same writes a Run (Secret, the mark before the pod, pod, a status when it
-runs, Secret deletion, the end, its mark) and knows and checks nothing. In both a kubelet of the benchmark's own reports
-each pod as running, and as ended a second later, so that no process is started. Everything shares the machine's cores:
-the API server, etcd, the garbage collector, the emulated STS, and the benchmark itself.
+runs, Secret deletion, the end, its mark, and two Events, for which no Run waits) and knows and checks nothing. In both
+a kubelet of the benchmark's own reports each pod as running, and as ended a second later, so that no process is
+started. Everything shares the machine's cores: the API server, etcd, the garbage collector, the emulated STS, and the
+benchmark itself.
 """
 
 import argparse
@@ -142,13 +143,17 @@ async def _by_bare_loop(stage: Stage, api: Api, count: int) -> Side:
 
     async with playing(say=_say("bare loop")) as parts:
         kubelet = await Kubelet.begin(api, namespace, parts)
+        events: asyncio.Queue[Object] = asyncio.Queue()
+        parts.start("the sender of Events", _send(api, namespace, events))
         began, cpu = time.monotonic(), time.process_time()
 
         async def whole(number: int) -> None:
             run = await api.post(f"{GROUP}/namespaces/{namespace}/runs", new_run(f"run-{number}"))
             parts.counts["Runs created"] += 1
             await session(f"bare-{number}")
+            events.put_nowait(_event(run, "Issued"))
             await _bare(api, namespace, run, kubelet.phases)
+            events.put_nowait(_event(run, "Finished"))
             parts.counts["Runs finished"] += 1
 
         # All are under way at once: while a pod runs, a Run waits for it and not for another Run.
@@ -162,8 +167,30 @@ def _say(side: str) -> Callable[[str], None]:
     return lambda line: print(f"  {side}: {line}", file=sys.stderr, flush=True)
 
 
+async def _send(api: Api, namespace: str, events: asyncio.Queue[Object]) -> None:
+    """One after another, as the controller does."""
+    while True:
+        await api.post(f"/api/v1/namespaces/{namespace}/events", await events.get())
+
+
+def _event(run: Object, reason: str) -> Object:
+    namespace, name, uid = (run["metadata"][key] for key in ("namespace", "name", "uid"))
+    regarding = {"apiVersion": API_VERSION, "kind": "Run", "namespace": namespace, "name": name, "uid": uid}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{name}.{reason.lower()}", "namespace": namespace},
+        "involvedObject": regarding,
+        "type": "Normal",
+        "reason": reason,
+        "message": "a sentence about as long as those that the controller writes, which name the role and the session",
+        "source": {"component": "bench"},
+        "count": 1,
+    }
+
+
 async def _bare(api: Api, namespace: str, run: Object, phases: Phases) -> None:
-    """The seven writes of a Run."""
+    """The writes of a Run that it waits for: seven."""
     core, name = f"/api/v1/namespaces/{namespace}", f"bare-{run['metadata']['name']}"
     path = f"{GROUP}/namespaces/{namespace}/runs/{run['metadata']['name']}"
     owner = {"apiVersion": API_VERSION, "kind": "Run", "name": run["metadata"]["name"], "uid": run["metadata"]["uid"]}
