@@ -41,6 +41,8 @@ from sandbox.parts import Parts, playing
 from sandbox.stage import API_VERSION, Stage, set_stage
 
 STS_THREADS = 8
+EVENTS = 2
+"""A Run's."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,27 @@ async def _by_controller(stage: Stage, api: Api, count: int) -> Side:
     async with playing(say=_say("controller")) as parts:
         parts.start("the watch over the controller", watch_over(stage))
         kubelet = await Kubelet.begin(api, namespace, parts)
+        told = await _events(api, namespace)
         before, counted = usage(pid), Instructions(pid)
         parts.start("the creator of Runs", _create(api, namespace, count, parts))
-        await until_ended(api, namespace, count, parts)
+        await _until_written(api, namespace, count, parts, told)
         side = await asyncio.to_thread(_side, pid, before, counted, count)
         assert len(kubelet.known) == count, f"{len(kubelet.known)} pods for {count} Runs"
     await asyncio.to_thread(stage.controller.stop)
     await clear(api, namespace)
     return side
+
+
+async def _until_written(api: Api, namespace: str, count: int, parts: Parts, told: int = 0) -> None:
+    """Return when all Runs have ended and their Events, which trail behind, are there besides those of before."""
+    await until_ended(api, namespace, count, parts)
+    while await _events(api, namespace) < told + EVENTS * count:  # noqa: ASYNC110 - a watch would cost more than a look
+        await asyncio.sleep(0.1)
+
+
+async def _events(api: Api, namespace: str) -> int:
+    listed = await api.get(f"/api/v1/namespaces/{namespace}/events", limit="1")
+    return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
 
 
 def _side(pid: int, before: Any, counted: Instructions, count: int) -> Side:
@@ -143,21 +158,25 @@ async def _by_bare_loop(stage: Stage, api: Api, count: int) -> Side:
 
     async with playing(say=_say("bare loop")) as parts:
         kubelet = await Kubelet.begin(api, namespace, parts)
-        events: asyncio.Queue[Object] = asyncio.Queue()
-        parts.start("the sender of Events", _send(api, namespace, events))
         began, cpu = time.monotonic(), time.process_time()
+
+        def tell(run: Object, reason: str) -> None:
+            parts.start(
+                "an Event of the bare loop", api.post(f"/api/v1/namespaces/{namespace}/events", _event(run, reason))
+            )
 
         async def whole(number: int) -> None:
             run = await api.post(f"{GROUP}/namespaces/{namespace}/runs", new_run(f"run-{number}"))
             parts.counts["Runs created"] += 1
             await session(f"bare-{number}")
-            events.put_nowait(_event(run, "Issued"))
+            tell(run, "Issued")
             await _bare(api, namespace, run, kubelet.phases)
-            events.put_nowait(_event(run, "Finished"))
-            parts.counts["Runs finished"] += 1
+            tell(run, "Finished")
 
         # All are under way at once: while a pod runs, a Run waits for it and not for another Run.
-        await asyncio.gather(*(whole(number) for number in range(count)))
+        for number in range(count):
+            parts.start(f"the bare loop, with Run {number},", whole(number))
+        await _until_written(api, namespace, count, parts)
         seconds, used = time.monotonic() - began, time.process_time() - cpu
     await clear(api, namespace)
     return Side(count / seconds, used / count, None, 0.0)
@@ -165,12 +184,6 @@ async def _by_bare_loop(stage: Stage, api: Api, count: int) -> Side:
 
 def _say(side: str) -> Callable[[str], None]:
     return lambda line: print(f"  {side}: {line}", file=sys.stderr, flush=True)
-
-
-async def _send(api: Api, namespace: str, events: asyncio.Queue[Object]) -> None:
-    """One after another, as the controller does."""
-    while True:
-        await api.post(f"/api/v1/namespaces/{namespace}/events", await events.get())
 
 
 def _event(run: Object, reason: str) -> Object:
