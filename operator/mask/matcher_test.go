@@ -124,6 +124,21 @@ func TestValuesThatHoldEscapes(t *testing.T) {
 	}
 }
 
+// Twice costs twice where beginnings of values are printed, and shows nowhere else.
+func TestAPatternIsTriedOnceWhereItMayBegin(t *testing.T) {
+	m := newMatcher([]string{secretKey, sessionToken, `%p&ss\w0rd`, `\another&one`})
+	for first, patterns := range m.patterns {
+		seen := map[string]bool{}
+		for _, p := range patterns {
+			known := fmt.Sprint(p)
+			if seen[known] {
+				t.Errorf("twice where a text begins with %q: %q", rune(first), p.text)
+			}
+			seen[known] = true
+		}
+	}
+}
+
 func BenchmarkNewMatcher(b *testing.B) {
 	for b.Loop() {
 		newMatcher([]string{secretKey, sessionToken})

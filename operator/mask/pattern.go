@@ -200,30 +200,22 @@ func (p *pattern) other(character byte) byte {
 	return character
 }
 
-// unescaped returns the bytes that the character i may be, each once: a pattern is tried for every one of them.
-func (p *pattern) unescaped(i int) []byte {
-	character := p.text[i]
-	if other := p.other(character); other != character {
-		return []byte{character, other}
-	}
-	return []byte{character}
-}
-
-// firsts returns the bytes that the character i may begin with: any, where the pattern has ended.
+// firsts returns the bytes that the character i may begin with, each once: any, where the pattern has ended.
 func (p *pattern) firsts(i int) []byte {
 	if i == len(p.text) {
 		return anyByte
 	}
-	found := p.unescaped(i)
+	found := []byte{p.text[i], p.other(p.text[i])}
 	if escapable(p.text[i]) {
 		found = append(found, escaping...)
 	}
-	return found
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // lasts returns the bytes that the character i may end with.
 func (p *pattern) lasts(i int) []byte {
-	found := p.unescaped(i)
+	found := []byte{p.text[i], p.other(p.text[i])}
 	if escapable(p.text[i]) {
 		digits := digitsOf(p.text[i])
 		found = append(found, ';', digits[0][1], digits[1][1])
