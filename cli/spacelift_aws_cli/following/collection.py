@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from spacelift_aws_cli.kube.errors import ApiError, KubeError, Unreachable
+from spacelift_aws_cli.kube.errors import ApiError, Expired, KubeError, Unreachable
 from spacelift_aws_cli.kube.resources import Resource
 from spacelift_aws_cli.model.objects import Object
 
@@ -18,7 +18,10 @@ Key = tuple[str, str]
 def changes(
     client: "Client", resource: Resource, namespace: str | None, *, say: Callable[[str], None], **query: str
 ) -> Iterator[tuple[dict[Key, Object], list[Object]]]:
-    """All objects, and those that have just changed: first all of them, then one at a time."""
+    """All objects, and those that have just changed: first all of them, then one at a time.
+
+    `say` hears once that the API server is away, until it is watched again.
+    """
     known: dict[Key, Object] = {}
     first, away = True, False
     while True:
@@ -29,8 +32,10 @@ def changes(
             if first or changed or fresh.keys() != known.keys():
                 known = fresh
                 yield known, changed
-            first, away = False, False
+            first = False
             for event in client.watch(resource, namespace, version, query):
+                # Not before: one that has just started answers a list, and 429 to a watch.
+                away = False
                 if event["type"] == "BOOKMARK":
                     continue
                 one = event["object"]
@@ -40,9 +45,12 @@ def changes(
                 else:
                     known[_key(one)] = one
                     yield known, [one]
+            away = False
+        except Expired:
+            time.sleep(PAUSE)  # the list is asked for anew
         except KubeError as error:
             passes = isinstance(error, Unreachable) or (
-                isinstance(error, ApiError) and (error.status >= 500 or error.status in (401, 410, 429))
+                isinstance(error, ApiError) and (error.status >= 500 or error.status in (401, 429))
             )
             if first or not passes:
                 raise
