@@ -171,7 +171,9 @@ class Kube:
             if await self._is_gone(resource, namespace, name, uid):
                 return None
             raise
-        return None if answer.get("kind") == "Status" else answer
+        # Where another hand deletes it in the same moment, the answer is the object as it was, without a version.
+        gone = answer.get("kind") == "Status" or not answer["metadata"].get("resourceVersion")
+        return None if gone else answer
 
     async def _is_gone(self, resource: Resource, namespace: str, name: str, uid: str) -> bool:
         """Whether there is no object of the name, or another one has taken it."""

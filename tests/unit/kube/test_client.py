@@ -149,8 +149,14 @@ async def test_another_object_of_the_name_is_not_deleted(server: Server, kube: K
 
 
 async def test_an_object_that_ends_gracefully_is_returned(server: Server, kube: Kube) -> None:
-    server.says(200, {"kind": "Pod", "metadata": {"name": "it"}})
-    assert await kube.delete(PODS, "team", "it", uid="mine") == {"kind": "Pod", "metadata": {"name": "it"}}
+    left = {"kind": "Pod", "metadata": {"name": "it", "resourceVersion": "7"}}
+    server.says(200, left)
+    assert await kube.delete(PODS, "team", "it", uid="mine") == left
+
+
+async def test_an_object_that_another_hand_deletes_in_the_same_moment_is_gone(server: Server, kube: Kube) -> None:
+    server.says(200, {"kind": "Pod", "metadata": {"name": "it", "deletionGracePeriodSeconds": 0}})
+    assert await kube.delete(PODS, "team", "it", uid="mine") is None
 
 
 async def test_a_status_patch_carries_what_it_was_decided_on(server: Server, kube: Kube) -> None:

@@ -49,8 +49,9 @@ from spacelift_aws.runtime.store import ObjectKey
 
 log = logging.getLogger(__name__)
 
-STEPS = 12
-"""Decisions in a row for one Run; more would mean that two of them contradict each other."""
+STEPS = 30
+"""Decisions in a row for one Run; more would mean that two of them contradict each other. A dozen may come if answers
+take longer than the first retries wait."""
 
 
 @dataclass(frozen=True, slots=True)
