@@ -1,6 +1,7 @@
 """One stage for all integration tests of the operator: it is started once, each test has a namespace of its own."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -48,6 +49,13 @@ def _stage(meant_refusals: set[str]) -> Iterator[Stage]:
             and event.namespace not in meant_refusals
         ]
         assert forbidden == [], "the controller needs a permission that it does not have"
+        assert _defects(stage) == [], "the controller has met a defect of its own"
+
+
+def _defects(stage: Stage) -> list[str]:
+    """Lines that the stage's controller should never log, whatever the tests do to it. Others end on purpose."""
+    words = re.compile("Traceback|unexpected|no end of decisions")
+    return [line for line in stage.controller.logs.splitlines() if words.search(line)]
 
 
 @pytest.fixture(scope="module", autouse=True)
