@@ -1,9 +1,11 @@
 """Who acts, as time goes by."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from kubernetes import client
@@ -403,8 +405,9 @@ def test_the_right_to_write_is_asked_for_when_a_turn_comes_and_not_before() -> N
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("before", [0, 1], ids=["with a new connection", "with one that is there"])
-async def test_who_loses_the_right_while_a_connection_is_made_sends_nothing(before: int) -> None:
+@asynccontextmanager
+async def answered(kube: Kube) -> AsyncIterator[list[str]]:
+    """An API server that says yes to everything; the methods that it has received."""
     received: list[str] = []
 
     async def answer(request: web.BaseRequest) -> web.Response:
@@ -414,14 +417,44 @@ async def test_who_loses_the_right_while_a_connection_is_made_sends_nothing(befo
     runner = web.ServerRunner(web.Server(answer))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    answers = iter([True, True] * before + [True, False])
-    kube = Kube(lambda: next(answers))
     connection = connect(client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}"))
     kube.use(connection)
-    for _ in range(before):
-        await kube.create(PODS, "team", {})
-    with pytest.raises(NotNow, match="another replica acts"):
-        await kube.create(PODS, "team", {})
-    assert received == ["POST"] * before
+    yield received
     await connection.http.close()
     await runner.cleanup()
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["with a new connection", "with one that is there"])
+async def test_who_loses_the_right_while_a_connection_is_made_sends_nothing(before: int) -> None:
+    answers = iter([True, True] * before + [True, False])
+    kube = Kube(lambda: next(answers))
+    async with answered(kube) as received:
+        for _ in range(before):
+            await kube.create(PODS, "team", {})
+        with pytest.raises(NotNow, match="another replica acts"):
+            await kube.create(PODS, "team", {})
+        assert received == ["POST"] * before
+
+
+@pytest.mark.parametrize("turns", range(30))
+async def test_nothing_is_sent_once_the_right_is_lost_in_whichever_turn_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    leading, sent = True, []
+    send = aiohttp.BytesPayload.write_with_length
+
+    async def note(body: aiohttp.BytesPayload, *arguments: Any) -> None:
+        sent.append(leading)
+        await send(body, *arguments)
+
+    kube = Kube(lambda: leading)
+    async with answered(kube):
+        await kube.create(PODS, "team", {})
+        monkeypatch.setattr(aiohttp.BytesPayload, "write_with_length", note)
+        call = asyncio.create_task(kube.create(PODS, "team", {}))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leading = False
+        with suppress(NotNow):
+            await call
+    assert False not in sent
