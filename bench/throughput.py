@@ -4,10 +4,10 @@
 
 Each pair does the same Runs twice on one control plane, one side after the other: once by the controller, once by a
 bare loop that makes one call of STS and the same writes a Run (Secret, the mark before the pod, pod, a status when it
-runs, Secret deletion, the end, its mark, and two Events, for which no Run waits) and knows and checks nothing. In both
-a kubelet of the benchmark's own reports each pod as running, and as ended a second later, so that no process is
-started. Everything shares the machine's cores: the API server, etcd, the garbage collector, the emulated STS, and the
-benchmark itself.
+runs, Secret deletion, the end, its mark, and two Events, for which no Run waits) and knows and checks nothing. What it
+writes has the fields that the controller has just written for a Run. In both a kubelet of the benchmark's own reports
+each pod as running, and as ended a second later, so that no process is started. Everything shares the machine's cores:
+the API server, etcd, the garbage collector, the emulated STS, and the benchmark itself.
 """
 
 import argparse
@@ -59,6 +59,28 @@ class Side:
     """MiB."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """What the controller has written for one Run."""
+
+    status: Object
+    """The last."""
+    pod: Object
+
+    def first_status(self) -> Object:
+        """With the mark before the pod."""
+        told = ("observedGeneration", "runId", "executor", "podCreatedAfter")
+        masked = [one for one in self.status["conditions"] if one["type"] == "LogsMasked"]
+        return {**{name: self.status[name] for name in told}, "conditions": masked}
+
+    def running_status(self) -> Object:
+        """When the pod runs."""
+        early = [one for one in self.status["conditions"] if one["type"] not in ("Complete", "Succeeded")]
+        later = ("phase", "conditions", "exitCode", "finishedAt", "message")
+        rest = {name: value for name, value in self.status.items() if name not in later}
+        return {**rest, "phase": "Running", "conditions": early}
+
+
 def main() -> int:
     parser = result.parser(__doc__)
     parser.add_argument("--runs", type=int, default=300, help="Runs created at once (default 300)")
@@ -100,10 +122,11 @@ def _show(figures: result.Facts) -> None:
 
 async def _pair(stage: Stage, count: int) -> tuple[Side, Side]:
     async with Api(read_kubeconfig(stage.cluster.kubeconfig)) as api:
-        return await _by_controller(stage, api, count), await _by_bare_loop(stage, api, count)
+        side, written = await _by_controller(stage, api, count)
+        return side, await _by_bare_loop(stage, api, count, written)
 
 
-async def _by_controller(stage: Stage, api: Api, count: int) -> Side:
+async def _by_controller(stage: Stage, api: Api, count: int) -> tuple[Side, Written]:
     namespace = await ready_namespace(stage)
     pid = stage.controller.process.pid
     async with playing(say=_say("controller")) as parts:
@@ -116,8 +139,12 @@ async def _by_controller(stage: Stage, api: Api, count: int) -> Side:
         side = await asyncio.to_thread(_side, pid, before, counted, count)
         assert len(kubelet.known) == count, f"{len(kubelet.known)} pods for {count} Runs"
     await asyncio.to_thread(stage.controller.stop)
+    run, pod = [
+        (await api.get(path, limit="1"))["items"][0]
+        for path in (f"{GROUP}/namespaces/{namespace}/runs", f"/api/v1/namespaces/{namespace}/pods")
+    ]
     await clear(api, namespace)
-    return side
+    return side, Written(run["status"], pod)
 
 
 async def _until_written(api: Api, namespace: str, count: int, parts: Parts, told: int = 0) -> None:
@@ -146,7 +173,7 @@ async def _create(api: Api, namespace: str, count: int, parts: Parts) -> None:
     await at_once(count, create)
 
 
-async def _by_bare_loop(stage: Stage, api: Api, count: int) -> Side:
+async def _by_bare_loop(stage: Stage, api: Api, count: int, written: Written) -> Side:
     namespace = await asyncio.to_thread(stage.namespace)
     role = await asyncio.to_thread(stage.role, stage.trust("bare"))
     sts = client("sts", stage.operator, DEFAULT_REGION, stage.aws.endpoint)
@@ -170,7 +197,7 @@ async def _by_bare_loop(stage: Stage, api: Api, count: int) -> Side:
             parts.counts["Runs created"] += 1
             await session(f"bare-{number}")
             tell(run, "Issued")
-            await _bare(api, namespace, run, kubelet.phases)
+            await _bare(api, namespace, run, kubelet.phases, written)
             tell(run, "Finished")
 
         # All are under way at once: while a pod runs, a Run waits for it and not for another Run.
@@ -202,7 +229,7 @@ def _event(run: Object, reason: str) -> Object:
     }
 
 
-async def _bare(api: Api, namespace: str, run: Object, phases: Phases) -> None:
+async def _bare(api: Api, namespace: str, run: Object, phases: Phases, written: Written) -> None:
     """The writes of a Run that it waits for: seven."""
     core, name = f"/api/v1/namespaces/{namespace}", f"bare-{run['metadata']['name']}"
     path = f"{GROUP}/namespaces/{namespace}/runs/{run['metadata']['name']}"
@@ -211,15 +238,27 @@ async def _bare(api: Api, namespace: str, run: Object, phases: Phases) -> None:
     values = {key: "x" * size for key, size in (("ID", 20), ("KEY", 40), ("TOKEN", 400), ("OLD_TOKEN", 400))}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
     await api.post(f"{core}/secrets", secret)
-    await api.patch(f"{path}/status", {"status": {"podCreatedAfter": run["metadata"]["resourceVersion"]}}, MERGE)
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "labels": {"bench": "pod"}}}
-    await api.post(f"{core}/pods", {**pod, "spec": pod_spec()})
+    await api.patch(f"{path}/status", {"status": written.first_status()}, MERGE)
+    await api.post(f"{core}/pods", _pod(metadata, written.pod))
     await phases[name, "Running"].wait()
-    await api.patch(f"{path}/status", {"status": {"phase": "Running", "podName": name}}, MERGE)
+    await api.patch(f"{path}/status", {"status": written.running_status()}, MERGE)
     await phases[name, "Succeeded"].wait()
     await api.delete(f"{core}/secrets/{name}", {})
-    await api.patch(f"{path}/status", {"status": {"phase": "Finished", "exitCode": 0}}, MERGE)
-    await api.patch(path, {"metadata": {"labels": {"bench": "ended"}}}, MERGE)
+    await api.patch(f"{path}/status", {"status": written.status}, MERGE)
+    mark = {"labels": {"bench": "true"}, "annotations": {"bench/ended": written.status["runId"]}}
+    await api.patch(path, {"metadata": mark}, MERGE)
+
+
+def _pod(metadata: Object, written: Object) -> Object:
+    """A pod with as many labels, annotations and variables. Under their own names they are the controller's alone."""
+    names = {
+        kind: {name.replace("aws.spacelift.io", "bench.spacelift.io"): value for name, value in values.items()}
+        for kind, values in ((kind, written["metadata"][kind]) for kind in ("labels", "annotations"))
+    }
+    spec, made = pod_spec(), written["spec"]["containers"][0]
+    for container in spec["containers"]:
+        container["env"], container["envFrom"] = made["env"], [{"secretRef": {"name": metadata["name"]}}]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, **names}, "spec": spec}
 
 
 if __name__ == "__main__":

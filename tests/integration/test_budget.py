@@ -1,9 +1,12 @@
-"""What a Run costs in calls, which depend on no clock and no neighbour; `bench/` measures the processor time."""
+"""What a Run costs: in calls, which depend on no clock and no neighbour, and in processor time beside other work."""
 
+import json
+import time
 from collections import Counter
 
 import pytest
 
+from sandbox.bench.usage import usage
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
 from sandbox.objects import condition
 from sandbox.process import wait_until
@@ -25,6 +28,10 @@ tells that it runs, how it ended, and where its start takes long that it prepare
 for conflicts, and for ends that the watch shows before the answer to our own write is there. Nothing is ever read for a
 Run's sake otherwise."""
 
+ROUND_TRIPS = 700
+"""Processor time of the controller a Run, at most, as a multiple of what it takes to write and read an AwsIntegration
+as JSON once, with Python's own `json`, on the same machine at the same time. Usual is half of it."""
+
 
 @pytest.mark.slow
 def test_a_run_keeps_to_its_budget(stage: Stage) -> None:
@@ -33,6 +40,7 @@ def test_a_run_keeps_to_its_budget(stage: Stage) -> None:
     stage.objects.wait(
         "AwsIntegration", namespace, "prod", lambda body: condition(body, "Ready").get("status") == "True"
     )
+    before, round_trips = usage(stage.controller.process.pid), [_round_trip(stage, namespace)]
     for _ in range(RUNS):
         stage.run(namespace, "sleep 3")
 
@@ -43,6 +51,19 @@ def test_a_run_keeps_to_its_budget(stage: Stage) -> None:
     calls = {**_calls(stage, namespace), "assume role": _sessions(stage, namespace)}
     print(f"calls a Run: {calls}")
     assert {call: count for call, count in calls.items() if count > CALLS.get(call, 0)} == {}, "calls a Run"
+    cpu = (usage(stage.controller.process.pid).cpu - before.cpu) / RUNS
+    round_trips.append(_round_trip(stage, namespace))
+    print(f"CPU a Run: {cpu * 1000:.1f} ms, a round trip: {round_trips} s")
+    assert cpu / max(round_trips) < ROUND_TRIPS, "processor time a Run"
+
+
+def _round_trip(stage: Stage, namespace: str) -> float:
+    """Seconds of processor time that it takes here and now to write and read an AwsIntegration as JSON."""
+    body = stage.objects.get("AwsIntegration", namespace, "prod")
+    began = time.thread_time()
+    for _ in range(2_000):
+        json.loads(json.dumps(body))
+    return (time.thread_time() - began) / 2_000
 
 
 def _sessions(stage: Stage, namespace: str) -> float:

@@ -41,10 +41,13 @@ class Kind:
             (self.lost if deleted else self.saw)(value)
 
     def knows(self, body: Object) -> bool:
-        """Whether exactly this view of an object is known already; reading it again would cost a hundred times more."""
+        """Whether this view of an object, or a later one, is known already: to read it would cost a hundred times more.
+
+        Nothing comes of such a view, also not of the end of an object: its version is later than all of the object's.
+        """
         metadata = body["metadata"]
         version = version_of(metadata.get("resourceVersion", ""))
-        return version > 0 and self.store.version((metadata.get("namespace", ""), metadata["name"])) == version
+        return 0 < version <= (self.store.version((metadata.get("namespace", ""), metadata["name"])) or 0)
 
     def feed_from_watch(self, body: Object, *, deleted: bool) -> None:
         """Take in what Kopf's watch shows."""

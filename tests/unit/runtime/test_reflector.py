@@ -57,8 +57,13 @@ class Scene:
         self.kube = FakeKube()
         self.store: Store[str] = Store()
         self.running: asyncio.Task[None] | None = None
-        kind = Kind(PODS, lambda body: body, self._saw, self._lost, self.store, reflected=True)
+        self.read: list[int] = []
+        kind = Kind(PODS, self._parse, self._saw, self._lost, self.store, reflected=True)
         self.reflector = Reflector(self.kube, kind, None, Health())  # type: ignore[arg-type]
+
+    def _parse(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.read.append(version_of(body["metadata"]["resourceVersion"]))
+        return body
 
     def _saw(self, body: dict[str, Any]) -> None:
         metadata = body["metadata"]
@@ -98,6 +103,16 @@ async def test_what_is_listed_and_watched_is_known(scene: Scene) -> None:
     await scene.until_watching(2)
     assert scene.known() == {"new"}
     assert (scene.kube.lists, scene.kube.since) == (1, ["5", "9"]), "a watch that ends goes on from its last word"
+
+
+async def test_an_echo_of_what_is_known_is_not_read(scene: Scene) -> None:
+    scene.store.put(("team", "new"), "new", 7, "new")
+    echoes = [("ADDED", pod("new", 6)), ("MODIFIED", pod("new", 7))]
+    scene.kube.watches = [[*echoes, ("MODIFIED", pod("new", 8)), ("DELETED", pod("new", 9))]]
+    scene.begin()
+    await scene.until_watching(2)
+    assert scene.read == [3, 8, 9]
+    assert scene.known() == {"first"}
 
 
 @pytest.mark.parametrize("end", [GONE, ("ERROR", {"code": 500}), Unanswered("cut")], ids=["gone", "error", "cut"])

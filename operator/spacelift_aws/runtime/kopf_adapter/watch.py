@@ -152,7 +152,18 @@ class KopfWatch:
 def _feed(registry: kopf.OperatorRegistry, kind: Kind) -> None:
     resource = kind.resource
 
-    @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=f"feed-{resource.plural}")
+    def is_news(event: Any, **_: Any) -> bool:
+        # Most events echo writes of our own, whose answers came first.
+        return not kind.knows(event["object"])
+
+    @kopf.on.event(
+        resource.group,
+        resource.version,
+        resource.plural,
+        registry=registry,
+        id=f"feed-{resource.plural}",
+        when=is_news,
+    )
     async def feed(event: Any, **_: Any) -> None:
         kind.feed_from_watch(dict(event["object"]), deleted=event["type"] == "DELETED")
 

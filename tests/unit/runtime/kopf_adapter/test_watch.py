@@ -88,7 +88,9 @@ class Scene:
         self.health = Health()
         self.signals = 0
         self.asked_for = 0
-        kind = Kind(PODS, lambda body: body["metadata"]["name"], self.seen.append, self._lost, Store())
+        self.read: list[str] = []
+        self.store: Store[str] = Store()
+        kind = Kind(PODS, self._parse, self.seen.append, self._lost, self.store)
         self.watch = KopfWatch(
             (kind,),
             (),
@@ -98,6 +100,10 @@ class Scene:
             health=self.health,
             own_signals=self._own_signals,
         )
+
+    def _parse(self, body: dict[str, Any]) -> str:
+        self.read.append(body["metadata"]["resourceVersion"])
+        return str(body["metadata"]["name"])
 
     def _lost(self, name: str) -> None:
         self.seen.append(f"not {name}")
@@ -136,6 +142,15 @@ async def test_what_is_listed_and_watched_is_fed(server: Server, scene: Scene) -
     assert scene.relisted == [PATH]
     assert scene.health.watches[PATH].answer is not None
     assert scene.signals == 1
+
+
+async def test_an_echo_of_what_is_known_is_not_read(server: Server, scene: Scene) -> None:
+    scene.store.put(("team", "new"), "new", 7, "by the answer to a write")
+    echoes = [{"type": type_, "object": pod("new", version)} for type_, version in (("ADDED", 6), ("MODIFIED", 7))]
+    news = [{"type": "MODIFIED", "object": pod("new", 8)}, {"type": "DELETED", "object": pod("new", 9)}]
+    server.watches = [[*echoes, *news, STAYS_OPEN]]
+    await scene.until("not new")
+    assert scene.read == ["1", "8", "9"]
 
 
 async def test_a_gap_is_told(server: Server, scene: Scene) -> None:
