@@ -25,9 +25,6 @@ from sandbox.crashpoints.lives import Life
 from sandbox.crashpoints.rehearsal import AT_ONCE, Point, Rehearsal, Result
 from sandbox.stage import set_stage
 
-KINDS = 3
-"""Of executors, if everybody is there: each life is recorded with each."""
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -41,7 +38,7 @@ def main() -> int:
     results: list[Result] = []
     with set_stage(SETTINGS, audit_policy=WITH_REQUESTS) as stage, ApiProxy(stage.cluster) as api:
         rehearsal = rehearsal_on(stage, api, options.victim, say)
-        for _ in range(KINDS if options.victim == "everybody" else 1):
+        for _ in range(rehearsal.victim.executors):
             rehearsal.record(lives)
         number = 0
         while time.monotonic() < until:

@@ -44,6 +44,7 @@ SETTINGS = {
 class OneController:
     """The stage's controller, which runs behind both proxies: it is killed and started again."""
 
+    executors = 1
     rules = Rules.of(SERVICE_ACCOUNT)
 
     def __init__(self, stage: Stage) -> None:
@@ -97,6 +98,7 @@ class OneWorker:
     It is told at its start which namespaces it serves, so it starts anew for new ones.
     """
 
+    executors = 1
     replicas: tuple[str, ...] = ("one",)
     rules = Rules.of(OF_WORKERS)
 
@@ -180,6 +182,7 @@ class Everybody:
         self._controllers = OneOfTwoControllers(stage)
         self._pools = (OneWorker(stage, api), OneWorker(stage, api))
         self._played: Counter[Life] = Counter()
+        self.executors = len(self._all)
 
     @property
     def pids(self) -> list[int]:

@@ -31,6 +31,9 @@ EVERY_WATCH = Call("every watch", 1)
 class Victim(Protocol):
     """Who does the work and can be killed, or what that one depends on."""
 
+    executors: int
+    """How many there are among whom a life's place is chosen: a recording hears each of them once."""
+
     @property
     def pids(self) -> list[int]:
         """Of the processes that do the work now."""
