@@ -20,6 +20,9 @@ WAITING = 10_000
 """Events that may wait to be sent, some MiB: two for each of 5,000 Runs. No Run waits for its Events."""
 REMEMBERED = 10_000
 """Events whose repetitions are counted."""
+AT_ONCE = 4
+"""Events that are sent at once. One after the other, they would not keep up with Runs as an API server takes them: they
+would wait in memory, and be told minutes late."""
 QUIET = timedelta(minutes=5)
 """A repeated message is written again at most this often."""
 MESSAGE_LIMIT = 1024
@@ -58,7 +61,7 @@ class _Sent:
 
 
 class Recorder:
-    """Takes Events without waiting and sends them one after another; losing one harms nobody."""
+    """Takes Events without waiting and sends them, a few at once; losing one harms nobody."""
 
     def __init__(self, kube: Kube, component: str) -> None:
         self._kube = kube
@@ -68,6 +71,7 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
         self._dropped = 0
+        self._under_way = 0
         self._sent: OrderedDict[str, _Sent] = OrderedDict()
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
         """Which object was told something under which reason."""
@@ -86,29 +90,42 @@ class Recorder:
 
     async def run(self) -> None:
         """Send what comes, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._send_all())
+
+    async def _send_all(self) -> None:
         while True:
             waiting = self._backlog.pop()
             if waiting is None:
                 await self._wait()
                 continue
-            event = waiting.item
+            self._under_way += 1
             try:
-                await self._send(waiting)
-            except KubeError as error:
-                self._sent.pop(event.name, None)
-                log.warning("event %s of %s was not written: %s", event.reason, event.regarding.name, error)
-            except Exception:  # a defect in telling must not end the work
-                log.exception("event %s of %s was not written", event.reason, event.regarding.name)
+                await self._try_to_send(waiting)
+            finally:
+                self._under_way -= 1
+
+    async def _try_to_send(self, waiting: Waiting[_Event]) -> None:
+        event = waiting.item
+        try:
+            await self._send(waiting)
+        except KubeError as error:
+            self._sent.pop(event.name, None)
+            log.warning("event %s of %s was not written: %s", event.reason, event.regarding.name, error)
+        except Exception:  # a defect in telling must not end the work
+            log.exception("event %s of %s was not written", event.reason, event.regarding.name)
 
     async def flush(self) -> None:
         """Wait until everything noted so far was sent or given up."""
         await self._idle.wait()
 
     async def _wait(self) -> None:
-        if self._dropped:
-            log.warning("%d events were dropped; all others are written", self._dropped)
-            self._dropped = 0
-        self._idle.set()
+        if not self._under_way:
+            if self._dropped:
+                log.warning("%d events were dropped; all others are written", self._dropped)
+                self._dropped = 0
+            self._idle.set()
         await self._news.wait()
         self._news.clear()
 

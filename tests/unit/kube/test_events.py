@@ -21,8 +21,12 @@ class FakeKube:
         self.created: list[Mapping[str, Any]] = []
         self.patched: list[Mapping[str, Any]] = []
         self.fails: list[Exception] = []
+        self.holds = asyncio.Event()
+        """Until it is set, the creation of an Event with the message "slow" is under way."""
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> None:
+        if body["message"] == "slow":
+            await self.holds.wait()
         self.created.append(body)
         if self.fails:
             raise self.fails.pop(0)
@@ -86,6 +90,18 @@ async def test_losing_one_harms_no_other(kube: FakeKube, error: Exception) -> No
     kube.fails = [error]
     await send(kube, "one", "two")
     assert [body["message"] for body in kube.created] == ["one", "two"]
+
+
+async def test_an_event_that_takes_long_holds_up_no_other(kube: FakeKube) -> None:
+    sending = asyncio.create_task(send(kube, "slow", *map(str, range(20))))
+    async with asyncio.timeout(5):
+        while len(kube.created) < 20:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not sending.done(), "what is under way is waited for"
+    kube.holds.set()
+    await sending
+    assert kube.created[-1]["message"] == "slow"
 
 
 async def test_where_there_is_no_room_repetitions_go_first_and_ends_never(
