@@ -20,9 +20,9 @@ WAITING = 10_000
 """Events that may wait to be sent, some MiB: two for each of 5,000 Runs. No Run waits for its Events."""
 REMEMBERED = 10_000
 """Events whose repetitions are counted."""
-AT_ONCE = 4
-"""Events that are sent at once. One after the other, they would not keep up with Runs as an API server takes them: they
-would wait in memory, and be told minutes late."""
+AT_ONCE = 8
+"""Events that are sent at once. One after the other, they would not keep up with as many Runs as an API server takes:
+they would wait in memory, and be told minutes late."""
 QUIET = timedelta(minutes=5)
 """A repeated message is written again at most this often."""
 MESSAGE_LIMIT = 1024

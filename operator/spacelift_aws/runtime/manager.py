@@ -107,8 +107,11 @@ class Process:
         # Of the replicas only the one that holds the Lease may write anything but the Lease.
         self._bare_kube = Kube()
         self._elector = _elector(role, self._bare_kube)
-        self._kube = Kube(may_write=self._elector.leads if self._elector else None)
-        self._recorder = Recorder(self._kube, role.component)
+        may_write = self._elector.leads if self._elector else None
+        self._kube = Kube(may_write)
+        # With turns of its own: an Event would wait behind every call of every Run.
+        self._events_kube = Kube(may_write)
+        self._recorder = Recorder(self._events_kube, role.component)
 
     async def run(self, assemble: Assemble, endpoint: MetricsEndpoint) -> None:
         """Act until cancelled, and answer scrapes. Raises what makes going on impossible."""
@@ -229,7 +232,7 @@ class Process:
         """Open our own session, with what credentials there are by now; calls on the last one end in peace."""
         self._configuration = await asyncio.to_thread(load_configuration)
         last, self._connection = self._connection, connect(self._configuration)
-        for kube in (self._kube, self._bare_kube):
+        for kube in (self._kube, self._events_kube, self._bare_kube):
             kube.use(self._connection)
         if last is not None:
             closing = asyncio.create_task(last.close_later())
