@@ -43,7 +43,7 @@ class Kind:
     def knows(self, body: Object) -> bool:
         """Whether this view of an object, or a later one, is known already: to read it would cost a hundred times more.
 
-        Nothing comes of such a view, also not of the end of an object: its version is later than all of the object's.
+        It says nothing of an object's end: the API server may answer a DELETE with the object in the version of that.
         """
         metadata = body["metadata"]
         version = version_of(metadata.get("resourceVersion", ""))

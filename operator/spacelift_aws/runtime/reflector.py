@@ -93,6 +93,7 @@ class Reflector:
             if type_ == "ERROR":
                 raise GapError(f"{body.get('code')} {body.get('reason')}")
             version = body["metadata"]["resourceVersion"]
-            if type_ != "BOOKMARK" and not kind.knows(body):
-                kind.feed(body, deleted=type_ == "DELETED")
+            deleted = type_ == "DELETED"
+            if type_ != "BOOKMARK" and (deleted or not kind.knows(body)):
+                kind.feed(body, deleted=deleted)
         return version

@@ -154,7 +154,7 @@ def _feed(registry: kopf.OperatorRegistry, kind: Kind) -> None:
 
     def is_news(event: Any, **_: Any) -> bool:
         # Most events echo writes of our own, whose answers came first.
-        return not kind.knows(event["object"])
+        return event["type"] == "DELETED" or not kind.knows(event["object"])
 
     @kopf.on.event(
         resource.group,
