@@ -11,7 +11,6 @@ its controller comes as an image, no image runs here, and its Go module is not t
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -98,16 +97,11 @@ async def _queued_jobs(stage: Stage, api: Api, count: int, limits: Mapping[str, 
         return await _jobs(stage, api, count, {kueue.QUEUE: QUEUE_NAME})
 
 
-def _make_queue(stage: Stage, namespace: str) -> None:
-    """A queue with room for all."""
-    for body in kueue.queue(QUEUE_NAME, namespace, cpu=1_000_000):
-        stage.cluster.kubectl("create", "--filename=-", input=json.dumps(body))
-
-
 async def _jobs(stage: Stage, api: Api, count: int, labels: Mapping[str, str] | None = None) -> float:
     namespace = await asyncio.to_thread(stage.namespace)
     if labels:
-        await asyncio.to_thread(_make_queue, stage, namespace)
+        # With room for all.
+        await asyncio.to_thread(kueue.create_queue, stage.cluster, QUEUE_NAME, namespace, 1_000_000)
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
 
     async def create(number: int) -> None:

@@ -97,8 +97,10 @@ def _at_port(document: Document, port: int) -> Document:
     return document
 
 
-def queue(name: str, namespace: str, cpu: int, node_labels: Mapping[str, str] | None = None) -> list[Document]:
-    """A LocalQueue and all that it takes, for as many Jobs as this many processors suffice for.
+def create_queue(
+    cluster: Cluster, name: str, namespace: str, cpu: int, node_labels: Mapping[str, str] | None = None
+) -> None:
+    """Create a LocalQueue and all that it takes, for as many Jobs as this many processors suffice for.
 
     A Job of a class of higher priority takes the place of another.
     """
@@ -113,7 +115,7 @@ def queue(name: str, namespace: str, cpu: int, node_labels: Mapping[str, str] | 
         "ClusterQueue": cluster_queue,
         "LocalQueue": {"clusterQueue": name},
     }
-    return [
+    objects = [
         {
             "apiVersion": API_VERSION,
             "kind": kind,
@@ -122,6 +124,7 @@ def queue(name: str, namespace: str, cpu: int, node_labels: Mapping[str, str] | 
         }
         for kind, spec in specs.items()
     ]
+    cluster.kubectl("create", "--filename=-", input=yaml.safe_dump_all(objects))
 
 
 def _configuration(folder: Path, webhooks: int, health: int, limits: Mapping[str, int]) -> Document:
@@ -179,6 +182,7 @@ def _chart(say: Say) -> Path:
     copy = paths.binary_folder(binaries.KUEUE_VERSION) / "kueue-chart"
     if copy.exists():
         return copy
+    copy.parent.mkdir(parents=True, exist_ok=True)
     with locked(copy.with_suffix(".lock")):
         if not copy.exists():
             module = gobuild.source(paths.MODULES / "kueue", _MODULE, say)

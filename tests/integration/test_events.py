@@ -22,7 +22,8 @@ def test_events_do_not_wait_behind_the_calls_for_runs(stage: Stage, api: ApiProx
 
     with api.fault(Fault("POST", "/pods", Hold())) as fault:
         runs = [stage.run(namespace) for _ in range(AT_ONCE)]
-        wait_until(lambda: fault.used == AT_ONCE, timeout=20, what="a call for each Run to be held", interval=0.2)
+        # More where a held call was given up and sent again.
+        wait_until(lambda: fault.used >= AT_ONCE, timeout=20, what="a call for each Run to be held", interval=0.2)
         # Every turn is taken. Each Run has said before that it has no helper.
         wait_until(lambda: told() == AT_ONCE, timeout=5, what="the Events", interval=0.2)
     for run in runs:

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox import binaries
 from sandbox.gobuild import BuildError
-from sandbox.kueue import API_VERSION, QUEUE, kueue, queue
+from sandbox.kueue import API_VERSION, QUEUE, create_queue, kueue
 from sandbox.objects import Object, condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
@@ -39,8 +39,8 @@ def jobs(_stage: Stage, on_others: PoliciesOnOthers) -> Iterator[Jobs]:
             "metadata": {"name": "urgent"},
             "value": 100,
         }
-        for body in (*queue(QUEUE_NAME, jobs.namespace, 1, {"pool": "spot"}), urgent):
-            _stage.cluster.kubectl("create", "--filename=-", input=json.dumps(body))
+        create_queue(_stage.cluster, QUEUE_NAME, jobs.namespace, 1, {"pool": "spot"})
+        _stage.cluster.kubectl("create", "--filename=-", input=json.dumps(urgent))
         yield jobs
         # Kueue holds what it has admitted with a finalizer.
         _stage.cluster.kubectl("delete", "jobs", "--all", f"--namespace={jobs.namespace}", "--timeout=60s")
