@@ -35,7 +35,9 @@ class Kind:
     """Hears that an object is gone or matches `watched_fields` no more; the watch cannot tell which."""
 
     def feed(self, body: Object, *, deleted: bool = False) -> None:
-        """Take in an object of the API."""
+        """Take in an object of the API, as far as it is news."""
+        if not deleted and self.knows(body):
+            return
         value = self._read(body)
         if value is not None:
             (self.lost if deleted else self.saw)(value)

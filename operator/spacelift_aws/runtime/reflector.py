@@ -93,7 +93,6 @@ class Reflector:
             if type_ == "ERROR":
                 raise GapError(f"{body.get('code')} {body.get('reason')}")
             version = body["metadata"]["resourceVersion"]
-            deleted = type_ == "DELETED"
-            if type_ != "BOOKMARK" and (deleted or not kind.knows(body)):
-                kind.feed(body, deleted=deleted)
+            if type_ != "BOOKMARK":
+                kind.feed(body, deleted=type_ == "DELETED")
         return version

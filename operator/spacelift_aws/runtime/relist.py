@@ -118,8 +118,7 @@ class Relister:
             version = version or version_of(resource_version)
             for item in items:
                 uids.add(item["metadata"]["uid"])
-                if not kind.knows(item):
-                    kind.feed(item)
+                kind.feed(item)
         if only is not None:
             return
         for key, value in kind.store.missing_from(uids, version, namespace):

@@ -115,6 +115,15 @@ async def test_an_echo_of_what_is_known_is_not_read(scene: Scene) -> None:
     assert scene.known() == {"first"}
 
 
+async def test_a_list_after_a_gap_reads_only_what_is_news(scene: Scene) -> None:
+    scene.kube.watches = [[GONE]]
+    scene.begin()
+    await scene.until_watching(1)
+    scene.kube.pods.append(pod("new", 4))
+    await scene.until_watching(2)
+    assert scene.read == [3, 4]
+
+
 @pytest.mark.parametrize("end", [GONE, ("ERROR", {"code": 500}), Unanswered("cut")], ids=["gone", "error", "cut"])
 async def test_what_a_gap_hid_is_listed(scene: Scene, end: Event | KubeError) -> None:
     scene.kube.watches = [[("ADDED", pod("new", 6)), end]]

@@ -68,11 +68,11 @@ class JobController:
         for _ in range(STEPS):
             seen = await self._observe(key, run_missing=missing)
             if seen is None:
+                self._forget_finished(key)
                 return None
             decision = decide(seen)
             if not decision.actions:
-                if seen.job.finished and (seen.run is None or seen.run.status.phase.terminal):
-                    self._view.lost_job(seen.job)
+                self._forget_finished(key)
                 again = decision.again_at
                 return max(0.0, (again - seen.now).total_seconds()) if again is not None else None
             for action in decision.actions:
@@ -81,6 +81,12 @@ class JobController:
                 return FIRST_RETRY
         log.error("Job %s/%s: no end of decisions in sight; slowing down", *key)
         return FIRST_RETRY
+
+    def _forget_finished(self, key: ObjectKey) -> None:
+        """A Job that has finished changes no more. Its Run may still have to end."""
+        job, run = self._view.job(key), self._view.run(key)
+        if job is not None and job.finished and (run is None or run.status.phase.terminal):
+            self._view.lost_job(job)
 
     async def _observe(self, key: ObjectKey, *, run_missing: bool) -> ObservedJob | None:
         job = self._view.job(key)

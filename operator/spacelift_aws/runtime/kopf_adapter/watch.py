@@ -153,7 +153,7 @@ def _feed(registry: kopf.OperatorRegistry, kind: Kind) -> None:
     resource = kind.resource
 
     def is_news(event: Any, **_: Any) -> bool:
-        # Most events echo writes of our own, whose answers came first.
+        # Most events echo writes of our own, whose answers came first: for those Kopf need not call anything.
         return event["type"] == "DELETED" or not kind.knows(event["object"])
 
     @kopf.on.event(
