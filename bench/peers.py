@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace) -> result.Facts:
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
     with set_stage() as stage:
         for _ in range(arguments.rounds):
-            found = asyncio.run(_round(stage, arguments.jobs))
+            found = _round(stage, arguments.jobs)
             print(f"a second: {found}", file=sys.stderr, flush=True)
             for name, rate in found.items():
                 rates[name].append(rate)
@@ -75,14 +75,13 @@ def _show(figures: result.Facts) -> None:
         result.line(name, rates, "a second")
 
 
-async def _round(stage: Stage, count: int) -> dict[str, float]:
-    async with Api(read_kubeconfig(stage.cluster.kubeconfig)) as api:
-        await asyncio.to_thread(_restart_manager, stage, SHIPPED)
-        shipped = await _jobs(stage, api, count)
-        await asyncio.to_thread(_restart_manager, stage, UNLIMITED)
-        unlimited = await _jobs(stage, api, count)
-        queued = [await _queued_jobs(stage, api, count, limits) for limits in (kueue.SHIPPED, UNLIMITED)]
-        runs = await _runs(stage, api, count)
+def _round(stage: Stage, count: int) -> dict[str, float]:
+    _restart_manager(stage, SHIPPED)
+    shipped = _jobs(stage, stage.namespace(), count)
+    _restart_manager(stage, UNLIMITED)
+    unlimited = _jobs(stage, stage.namespace(), count)
+    queued = [_queued_jobs(stage, count, limits) for limits in (kueue.SHIPPED, UNLIMITED)]
+    runs = asyncio.run(_finish_runs(stage, count))
     return dict(zip(SIDES, (shipped, unlimited, *queued, runs), strict=True))
 
 
@@ -92,33 +91,37 @@ def _restart_manager(stage: Stage, limits: Mapping[str, int]) -> None:
     plane.start_component(MANAGER, tuple(f"--kube-api-{name}={value}" for name, value in limits.items()))
 
 
-async def _queued_jobs(stage: Stage, api: Api, count: int, limits: Mapping[str, int]) -> float:
+def _queued_jobs(stage: Stage, count: int, limits: Mapping[str, int]) -> float:
+    namespace = stage.namespace()
     with kueue.kueue(stage.cluster, limits):
-        return await _jobs(stage, api, count, {kueue.QUEUE: QUEUE_NAME})
-
-
-async def _jobs(stage: Stage, api: Api, count: int, labels: Mapping[str, str] | None = None) -> float:
-    namespace = await asyncio.to_thread(stage.namespace)
-    if labels:
         # With room for all.
-        await asyncio.to_thread(kueue.create_queue, stage.cluster, QUEUE_NAME, namespace, 1_000_000)
+        kueue.create_queue(stage.cluster, QUEUE_NAME, namespace, 1_000_000)
+        return _jobs(stage, namespace, count, {kueue.QUEUE: QUEUE_NAME})
+
+
+def _jobs(stage: Stage, namespace: str, count: int, labels: Mapping[str, str] | None = None) -> float:
+    return asyncio.run(_finish_jobs(stage, namespace, count, labels or {}))
+
+
+async def _finish_jobs(stage: Stage, namespace: str, count: int, labels: Mapping[str, str]) -> float:
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
 
     async def create(number: int) -> None:
         template = {"metadata": {"annotations": {"sandbox/hold": "true"}}, "spec": pod_spec()}
         spec = {"backoffLimit": 0, "template": template}
-        metadata = {"name": f"job-{number}", "labels": dict(labels or {})}
+        metadata = {"name": f"job-{number}", "labels": dict(labels)}
         await api.post(path, {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
         parts.counts["Jobs created"] += 1
 
-    async with playing(stalled_after=STALLED_AFTER) as parts:
-        await Kubelet.begin(api, namespace, parts)
-        began = time.monotonic()
-        parts.start("the creator of Jobs", at_once(count, create))
-        await _all_complete(api, path, count, parts)
-        seconds = time.monotonic() - began
-    await api.delete(path, {"propagationPolicy": "Background"})
-    await clear(api, namespace)
+    async with Api(read_kubeconfig(stage.cluster.kubeconfig)) as api:
+        async with playing(stalled_after=STALLED_AFTER) as parts:
+            await Kubelet.begin(api, namespace, parts)
+            began = time.monotonic()
+            parts.start("the creator of Jobs", at_once(count, create))
+            await _all_complete(api, path, count, parts)
+            seconds = time.monotonic() - began
+        await api.delete(path, {"propagationPolicy": "Background"})
+        await clear(api, namespace)
     return count / seconds
 
 
@@ -135,22 +138,23 @@ async def _all_complete(api: Api, path: str, count: int, parts: Parts) -> None:
     await look_until(api, path, look, lambda: len(done) == count)
 
 
-async def _runs(stage: Stage, api: Api, count: int) -> float:
+async def _finish_runs(stage: Stage, count: int) -> float:
     namespace = await ready_namespace(stage)
 
     async def create(number: int) -> None:
         await api.post(f"{GROUP}/namespaces/{namespace}/runs", new_run(f"run-{number}"))
         parts.counts["Runs created"] += 1
 
-    async with playing() as parts:
-        parts.start("the watch over the controller", watch_over(stage))
-        await Kubelet.begin(api, namespace, parts)
-        began = time.monotonic()
-        parts.start("the creator of Runs", at_once(count, create))
-        await until_ended(api, namespace, count, parts)
-        seconds = time.monotonic() - began
-    await asyncio.to_thread(stage.controller.stop)
-    await clear(api, namespace)
+    async with Api(read_kubeconfig(stage.cluster.kubeconfig)) as api:
+        async with playing() as parts:
+            parts.start("the watch over the controller", watch_over(stage))
+            await Kubelet.begin(api, namespace, parts)
+            began = time.monotonic()
+            parts.start("the creator of Runs", at_once(count, create))
+            await until_ended(api, namespace, count, parts)
+            seconds = time.monotonic() - began
+        await asyncio.to_thread(stage.controller.stop)
+        await clear(api, namespace)
     return count / seconds
 
 
