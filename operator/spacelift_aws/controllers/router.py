@@ -84,6 +84,8 @@ class EventRouter:
         """The UIDs of Runs that have left the watch, and of which nobody has asked since whether they are there."""
         self._ended_are_seen = False
         """Whether also Runs that ended before this process began are known; until then a pod of theirs has no Run."""
+        self._left_nothing: set[ObjectKey] = set()
+        """Pods whose Run is gone, and whose Secret was gone before."""
         self._orphan_of: Callable[[Run | EndedRun], OrphanKey | None] = lambda _: None
 
     def on_lost_run(self, orphan_of: Callable[[Run | EndedRun], OrphanKey | None]) -> None:
@@ -162,10 +164,18 @@ class EventRouter:
         last = self._stores.remove_run(key, _uid_of(run))
         if last is not None:
             self._left.pop(key, None)
-        orphan = self._orphan_of(last) if last is not None else None
+            self._clean_up_after(last)
+        self._wake_job(key)
+
+    def _clean_up_after(self, run: Run | EndedRun) -> None:
+        orphan = self._orphan_of(run)
         if orphan is not None:
             self._enqueue(orphan)
-        self._wake_job(key)
+            return
+        # Such a pod is deleted next, by the garbage collector, and leads nowhere.
+        pod = self._stores.pods.get(_pod_key(run))
+        if pod is not None and pod.owner_uid == _uid_of(run):
+            self._left_nothing.add((pod.namespace, pod.name))
 
     def job(self, key: ObjectKey) -> Job | None:
         """A Job of ours as last seen, while it or its Run goes on."""
@@ -226,7 +236,9 @@ class EventRouter:
         """Whether a pod, whose Run is not known, may need somebody to clear it away."""
         if not self._ended_are_seen or pod.executor != self._executor_name:
             return False
-        return not pod.finished or _may_have_live_credentials(pod)
+        if not pod.finished:
+            return True
+        return (pod.namespace, pod.name) not in self._left_nothing and _may_have_live_credentials(pod)
 
     def saw_everything(self) -> None:
         """Also Runs that had ended before were listed: pods whose Run is still not known have none."""
@@ -241,6 +253,7 @@ class EventRouter:
     def lost_pod(self, pod: Pod) -> None:
         """A run's pod is not there any more; `pod` is its last view."""
         self._stores.remove_pod((pod.namespace, pod.name), pod.uid, pod)
+        self._left_nothing.discard((pod.namespace, pod.name))
         key = self._stores.run_of(pod)
         if key is not None:
             self._enqueue(RunKey(*key))
@@ -323,6 +336,12 @@ class EventRouter:
 
 def _orphan(pod: Pod) -> OrphanKey:
     return OrphanKey(pod.namespace, pod.run_id, pod.run_name)
+
+
+def _pod_key(run: Run | EndedRun) -> ObjectKey:
+    if isinstance(run, EndedRun):
+        return run.namespace, child_name(run.run_id)
+    return run.metadata.namespace, child_name(Stores.run_id(run))
 
 
 def _uid_of(run: Run | EndedRun) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.audit import AuditEvent
 from sandbox.faults import Match
 from sandbox.objects import RefusedError, condition
 from sandbox.process import wait_until
@@ -142,6 +143,18 @@ def test_the_secret_holds_four_keys_and_says_whose_it_is(cast: Play) -> None:
     assert pod["spec"]["restartPolicy"] == "Never"
 
 
+def calls(on: Play) -> list[AuditEvent]:
+    """The controller's calls for Runs of a namespace, in order."""
+    ours = [
+        event
+        for event in on.stage.cluster.audit_events(on.namespace)
+        if event.user == CONTROLLER and event.verb not in ("list", "watch")
+    ]
+    return sorted(
+        (event for event in ours if event.resource in ("runs", "pods", "secrets")), key=lambda event: event.received
+    )
+
+
 def test_few_writes_no_reads_one_session_and_the_secret_goes_before_the_end(stage: Stage) -> None:
     if stage.cluster.audit_log is None:
         pytest.skip("this cluster's audit log cannot be read")
@@ -150,24 +163,14 @@ def test_few_writes_no_reads_one_session_and_the_secret_goes_before_the_end(stag
     on.run("steady", "sleep 0.5", maskLogs="Never")
     assert on.end("steady") == ("Finished", "Finished")
 
-    def calls() -> list[Any]:
-        ours = [
-            event
-            for event in stage.cluster.audit_events(on.namespace)
-            if event.user == CONTROLLER and event.verb not in ("list", "watch")
-        ]
-        return sorted(
-            (event for event in ours if event.resource in ("runs", "pods", "secrets")), key=lambda event: event.received
-        )
-
     def on_run(event: Any) -> bool:
         return (event.verb, event.resource, event.subresource) == ("patch", "runs", "")
 
     def all_written(_: Any) -> bool:
-        return any(on_run(event) for event in calls()) and on.events("steady") == ["CredentialsIssued", "Finished"]
+        return any(on_run(event) for event in calls(on)) and on.events("steady") == ["CredentialsIssued", "Finished"]
 
     stage.objects.wait("Namespace", None, on.namespace, all_written, what="the last write and two events")
-    found = calls()
+    found = calls(on)
     made = [(event.verb, event.resource, event.subresource) for event in found]
     status = ("patch", "runs", "status")
     # First the mark without which a Run whose pod vanished would be executed again.
@@ -181,6 +184,29 @@ def test_few_writes_no_reads_one_session_and_the_secret_goes_before_the_end(stag
     assert deletion.completed <= end.received
     run_id = on.wait("steady")["status"]["runId"]
     assert len(stage.proxy.calls_of(Match(session_name_prefix=run_id))) == 1
+
+
+def test_a_time_to_live_costs_one_deletion(stage: Stage) -> None:
+    if stage.cluster.audit_log is None:
+        pytest.skip("this cluster's audit log cannot be read")
+    on = play(stage)
+    stage.objects.wait("AwsIntegration", on.namespace, "prod", lambda body: ready(body) == "True")
+    on.run("brief", maskLogs="Never", ttlSecondsAfterFinished=0)
+    stage.objects.wait("Run", on.namespace, on.runs["brief"], gone)
+    wait_until(lambda: not stage.objects.list("Pod", on.namespace), timeout=30, what="its pod's end")
+    # Whatever the end of the first one's pod led to was asked before the next one has ended.
+    on.run("next", maskLogs="Never")
+    on.end("next")
+
+    def deleted(event: AuditEvent) -> bool:
+        return (event.verb, event.resource, event.code) == ("delete", "runs", 200)
+
+    def after(_: Any) -> list[AuditEvent]:
+        found = calls(on)
+        return found[next((index for index, event in enumerate(found) if deleted(event)), len(found)) :]
+
+    stage.objects.wait("Namespace", None, on.namespace, after, what="the Run's deletion in the audit log")
+    assert [(event.verb, event.resource) for event in after(None) if event.code == 404] == []
 
 
 @pytest.mark.parametrize(

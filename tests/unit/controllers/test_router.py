@@ -108,6 +108,27 @@ def test_a_finished_pod_without_a_run_and_with_dead_credentials_leads_nowhere(si
     assert sight.take() == []
 
 
+@pytest.mark.parametrize("left_something", [False, True])
+def test_the_finished_pod_of_a_run_whose_end_saw_to_everything_leads_nowhere(sight: Any, left_something: bool) -> None:
+    run = sight.run(phase="Finished")
+    live = datetime.now(UTC) + timedelta(hours=1)
+    pod = replace(sight.pod(run, phase="Succeeded"), expires_at=live)
+    if not left_something:
+        sight.router.on_lost_run(lambda _: None)
+    sight.router.saw_run(run)
+    sight.router.saw_pod(pod)
+    sight.router.lost_run(run)
+    sight.take()
+    # As the garbage collector deletes it.
+    sight.router.saw_pod(replace(pod, resource_version="2", deletion=live))
+    orphans = [OrphanKey("team", Stores.run_id(run), "plan")]
+    assert sight.take() == list(sight.router.all_keys()) == (orphans if left_something else [])
+    # Another of its name and ID, such as a backup brings, is a stranger again.
+    sight.router.lost_pod(pod)
+    sight.router.saw_pod(replace(pod, uid="pod-2", resource_version="3"))
+    assert sight.take() == orphans
+
+
 def test_the_last_view_of_a_pod_stays_while_its_run_does(sight: Any) -> None:
     run = sight.run()
     sight.router.saw_run(run)

@@ -178,8 +178,7 @@ class Executor:
 
         `decided`: it was looked at whole just now, and nothing was.
         """
-        memory, pod = self._memories.of(ended.run_id), self._view.pod_named(ended.namespace, ended.run_id)
-        own = pod if pod is not None and pod.owner_uid == ended.uid else None
+        memory, own = self._memories.of(ended.run_id), self._pod_of(ended)
         if own is not None and not own.finished and own.deletion is None:
             return False
         if memory.secret is SecretState.UNKNOWN and memory.unanswered_at is None:
@@ -204,18 +203,26 @@ class Executor:
     def orphan_of(self, run: Run | EndedRun) -> OrphanKey | None:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
         if isinstance(run, EndedRun):
-            if self._may_have_secret(run.run_id):
-                return OrphanKey(run.namespace, run.run_id, run.name)
-            self._memories.forget(run.run_id)
-            return None
-        identifier = run_id_of(run)
-        self._others.discard(identifier)
-        self._journal.forget(identifier)
-        ended = run.status.phase.terminal or not self._is_ours(run, own_pod(self._view, run))
-        if ended and not self._may_have_secret(identifier):
-            self._memories.forget(identifier)
-            return None
-        return OrphanKey.of(run)
+            orphan, pod, ended = OrphanKey(run.namespace, run.run_id, run.name), self._pod_of(run), True
+        else:
+            orphan, pod = OrphanKey.of(run), own_pod(self._view, run)
+            ended = run.status.phase.terminal or not self._is_ours(run, pod)
+        self._others.discard(orphan.run_id)
+        self._journal.forget(orphan.run_id)
+        if not ended or self._may_have_secret(orphan.run_id) or self._is_end_in_doubt(orphan.run_id, pod):
+            return orphan
+        self._memories.forget(orphan.run_id)
+        return None
+
+    def _is_end_in_doubt(self, identifier: str, pod: Pod | None) -> bool:
+        """Whether another hand may have written the end of a Run of ours, while the pod's Secret is still there."""
+        if pod is None or pod.executor != self._role.executor or self._has_dead_credentials(pod):
+            return False
+        return self._memories.of(identifier).secret is SecretState.UNKNOWN
+
+    def _pod_of(self, ended: EndedRun) -> Pod | None:
+        pod = self._view.pod_named(ended.namespace, ended.run_id)
+        return pod if pod is not None and pod.owner_uid == ended.uid else None
 
     def _is_ours(self, run: Run, pod: Pod | None) -> bool:
         integration = self._integration(run)

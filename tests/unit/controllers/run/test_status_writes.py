@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from spacelift_aws.api.run import Phase
+from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.kube.errors import Conflict, Invalid, NotFound
 
 from .scene import KEY, Scene
@@ -36,6 +37,21 @@ async def test_a_status_that_is_refused_for_no_reason_that_shows_is_an_error(sce
     scene.fails["patch status"] = [Invalid(422, "Invalid", "no")]
     with pytest.raises(Invalid):
         await scene.go_on(2)
+
+
+async def test_an_end_of_our_own_leaves_nothing_and_one_of_another_hand_may(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    await scene.go_on(2)
+    # Until the credentials expire, who has just begun cannot tell who wrote the end.
+    successor = Scene(scene.kit, scene.world)
+    scene.world.saw_pod(scene.kit.ended())
+    await scene.go_on(2)
+    assert scene.run.status.phase is Phase.FINISHED
+    assert scene.executor.orphan_of(scene.run) is None
+    assert successor.executor.orphan_of(scene.run) == OrphanKey.of(scene.run)
+    successor.now = scene.kit.at(3601)
+    assert successor.executor.orphan_of(scene.run) is None
 
 
 async def test_a_run_that_is_gone_at_the_first_status_is_left_to_be_cleaned(scene: Scene) -> None:
