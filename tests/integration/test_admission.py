@@ -268,12 +268,16 @@ def test_nor_by_a_finalizer_that_means_the_same(stage: Stage, namespace: str) ->
     stage.objects.wait("Run", namespace, "it", lambda run: run is None)
 
 
-def test_a_namespace_with_runs_can_be_deleted(stage: Stage) -> None:
+def test_a_namespace_with_runs_can_be_deleted_and_who_makes_it_anew_has_its_external_ids(stage: Stage) -> None:
     namespace = stage.namespace()
-    stage.integration(namespace)
+    role = stage.integration(namespace)["spec"]["roleArn"]
     stage.run(namespace, integration="missing")
     name = stage.run(namespace, "sleep 600")
     run = stage.objects.wait("Run", namespace, name, lambda run: (run or {})["status"]["phase"] == "Running")
     assert run["status"]["secretName"] == child_name(run["status"]["runId"])
     stage.objects.delete("Namespace", None, namespace)
     stage.objects.wait("Namespace", None, namespace, lambda body: body is None, timeout=60)
+    assert stage.namespace(name=namespace) == namespace
+    stage.integration(namespace, roleArn=role)
+    stage.run(namespace, name=name)
+    stage.objects.wait("Run", namespace, name, lambda run: (run or {}).get("status", {}).get("phase") == "Finished")
