@@ -259,7 +259,7 @@ def _start(supervisor: Supervisor, python: Path, host: str) -> tuple[Process, st
         environment = _emulator_environment(supervisor.folder, host, port, mark)
         process = supervisor.start("ministack", [python, "-I", _EMULATOR], env=environment)
         try:
-            process.wait_ready(lambda: _health(endpoint).get("version") == mark, _START_SECONDS)  # noqa: B023
+            process.wait_ready(lambda: _health(endpoint).get("version") == mark, _START_SECONDS)  # noqa: B023 - this round
         except ProcessError:
             if attempt == _START_ATTEMPTS or process.exit_code() is None:
                 raise

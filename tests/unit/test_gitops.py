@@ -2,6 +2,7 @@
 
 import copy
 import re
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,9 @@ def test_health(kind: str, case: dict[str, Any]) -> None:
 def test_discovery(case: tuple[str, dict[str, Any]]) -> None:
     kind, wanted = case
     found = gitops.argo_actions(load(kind, "actions", wanted["inputPath"]))
-    key = lambda action: action["name"]  # noqa: E731
-    assert sorted(({"name": name, **action} for name, action in found.items()), key=key) == sorted(
-        wanted["result"], key=key
-    )
+    by_name = itemgetter("name")
+    named = ({"name": name, **action} for name, action in found.items())
+    assert sorted(named, key=by_name) == sorted(wanted["result"], key=by_name)
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,11 @@ def guessed(integrations: list[Object]) -> tuple[str | None, str | None]:
             installations.add(str(status["externalId"]).removesuffix(own))
         if status.get("principal"):
             principals.add(str(status["principal"]))
-    only: Callable[[set[str]], str | None] = lambda found: next(iter(found)) if len(found) == 1 else None  # noqa: E731
-    return only(installations), only(principals)
+    return _only(installations), _only(principals)
+
+
+def _only(found: set[str]) -> str | None:
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def computed(needs: Needs, installation: str) -> str:

@@ -95,7 +95,7 @@ async def test_losing_one_harms_no_other(kube: FakeKube, error: Exception) -> No
 async def test_an_event_that_takes_long_holds_up_no_other(kube: FakeKube) -> None:
     sending = asyncio.create_task(send(kube, "slow", *map(str, range(20))))
     async with asyncio.timeout(5):
-        while len(kube.created) < 20:  # noqa: ASYNC110
+        while len(kube.created) < 20:  # noqa: ASYNC110 - a fake gives no sign
             await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not sending.done(), "what is under way is waited for"

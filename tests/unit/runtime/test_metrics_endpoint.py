@@ -153,5 +153,5 @@ async def test_a_renewed_certificate_is_taken(
     for path in (renewed.key, renewed.certificate):
         path.replace(folder / path.name)
     async with asyncio.timeout(10):
-        while await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == first:  # noqa: ASYNC110
+        while await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == first:  # noqa: ASYNC110 - no sign
             await asyncio.sleep(0.05)

@@ -79,7 +79,7 @@ class Scene:
 
     async def until_watching(self, watches: int) -> None:
         async with asyncio.timeout(5):
-            while len(self.kube.since) < watches:  # noqa: ASYNC110
+            while len(self.kube.since) < watches:  # noqa: ASYNC110 - a fake gives no sign
                 await asyncio.sleep(0.001)
 
     def known(self) -> set[str]:

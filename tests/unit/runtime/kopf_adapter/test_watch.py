@@ -119,7 +119,7 @@ class Scene:
 
     async def until(self, *seen: str) -> None:
         async with asyncio.timeout(20):
-            while not set(seen) <= set(self.seen):  # noqa: ASYNC110
+            while not set(seen) <= set(self.seen):  # noqa: ASYNC110 - a fake gives no sign
                 await asyncio.sleep(0.01)
 
 
@@ -158,7 +158,7 @@ async def test_a_gap_is_told(server: Server, scene: Scene) -> None:
     server.watches = [[error(410)]]
     await scene.until("listed")
     async with asyncio.timeout(20):
-        while len(scene.relisted) < 2:  # noqa: ASYNC110
+        while len(scene.relisted) < 2:  # noqa: ASYNC110 - a fake gives no sign
             await asyncio.sleep(0.01)
     assert scene.signals == 1, "Kopf was not started again"
 
