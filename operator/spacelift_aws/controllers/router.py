@@ -84,8 +84,8 @@ class EventRouter:
         """The UIDs of Runs that have left the watch, and of which nobody has asked since whether they are there."""
         self._ended_are_seen = False
         """Whether also Runs that ended before this process began are known; until then a pod of theirs has no Run."""
-        self._left_nothing: set[ObjectKey] = set()
-        """Pods whose Run is gone, and whose Secret was gone before."""
+        self._left_nothing: dict[ObjectKey, str] = {}
+        """The owners' UIDs of pods whose Run is gone, and which lead to nothing that would have to be cleared away."""
         self._orphan_of: Callable[[Run | EndedRun], OrphanKey | None] = lambda _: None
 
     def on_lost_run(self, orphan_of: Callable[[Run | EndedRun], OrphanKey | None]) -> None:
@@ -172,10 +172,10 @@ class EventRouter:
         if orphan is not None:
             self._enqueue(orphan)
             return
-        # Such a pod is deleted next, by the garbage collector, and leads nowhere.
+        # The garbage collector deletes the pod next. Where it takes its owner off instead, the pod is looked at anew.
         pod = self._stores.pods.get(_pod_key(run))
-        if pod is not None and pod.owner_uid == _uid_of(run):
-            self._left_nothing.add((pod.namespace, pod.name))
+        if pod is not None and pod.owner_uid is not None and pod.owner_uid == _uid_of(run):
+            self._left_nothing[pod.namespace, pod.name] = pod.owner_uid
 
     def job(self, key: ObjectKey) -> Job | None:
         """A Job of ours as last seen, while it or its Run goes on."""
@@ -238,7 +238,9 @@ class EventRouter:
             return False
         if not pod.finished:
             return True
-        return (pod.namespace, pod.name) not in self._left_nothing and _may_have_live_credentials(pod)
+        if pod.owner_uid is not None and self._left_nothing.get((pod.namespace, pod.name)) == pod.owner_uid:
+            return False
+        return not pod.has_dead_credentials(datetime.now(UTC))
 
     def saw_everything(self) -> None:
         """Also Runs that had ended before were listed: pods whose Run is still not known have none."""
@@ -253,7 +255,7 @@ class EventRouter:
     def lost_pod(self, pod: Pod) -> None:
         """A run's pod is not there any more; `pod` is its last view."""
         self._stores.remove_pod((pod.namespace, pod.name), pod.uid, pod)
-        self._left_nothing.discard((pod.namespace, pod.name))
+        self._left_nothing.pop((pod.namespace, pod.name), None)
         key = self._stores.run_of(pod)
         if key is not None:
             self._enqueue(RunKey(*key))
@@ -346,8 +348,3 @@ def _pod_key(run: Run | EndedRun) -> ObjectKey:
 
 def _uid_of(run: Run | EndedRun) -> str:
     return run.uid if isinstance(run, EndedRun) else run.metadata.uid
-
-
-def _may_have_live_credentials(pod: Pod) -> bool:
-    """Those in a file may have been renewed since the pod was made, which says when its first ones end."""
-    return pod.is_renewed or (pod.expires_at is not None and pod.expires_at > datetime.now(UTC))

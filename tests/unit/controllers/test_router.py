@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from spacelift_aws.api.awsintegration import AwsIntegration
+from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.router import ANSWER_WITHIN, DepartedKey, IntegrationKey, RunKey
 from spacelift_aws.controllers.run.pod.outcome import outcome_of
+from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.stores import Stores
 from spacelift_aws.names import child_name
@@ -103,16 +105,31 @@ def test_a_pod_is_nobodys_only_once_ended_runs_were_seen_too(fresh: Any) -> None
     assert fresh.take() == [OrphanKey("team", Stores.run_id(gone), "gone")]
 
 
-def test_a_finished_pod_without_a_run_and_with_dead_credentials_leads_nowhere(sight: Any) -> None:
-    sight.router.saw_pod(sight.pod(sight.run(), phase="Succeeded"))
-    assert sight.take() == []
+def finished(sight: Any, run: Run, expires_at: datetime | None, uid: str = "pod-1") -> Pod:
+    """A pod that ended long ago, whose first credentials end at that time."""
+    terminated = {"exitCode": 0, "startedAt": "2026-01-02T03:04:10Z", "finishedAt": "2026-01-02T03:05:01Z"}
+    statuses = [{"name": "main", "state": {"terminated": terminated}}]
+    pod: Pod = sight.pod(run, uid=uid, phase="Succeeded", containerStatuses=statuses)
+    return replace(pod, expires_at=expires_at)
+
+
+LONG_AGO = datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("expires_at", [LONG_AGO, None], ids=["with dead credentials", "that does not tell"])
+def test_a_finished_pod_without_a_run_leads_nowhere_if_its_credentials_are_dead(
+    sight: Any, expires_at: datetime | None
+) -> None:
+    run = sight.run()
+    sight.router.saw_pod(finished(sight, run, expires_at))
+    assert sight.take() == ([] if expires_at else [OrphanKey("team", Stores.run_id(run), "plan")])
 
 
 @pytest.mark.parametrize("left_something", [False, True])
 def test_the_finished_pod_of_a_run_whose_end_saw_to_everything_leads_nowhere(sight: Any, left_something: bool) -> None:
     run = sight.run(phase="Finished")
     live = datetime.now(UTC) + timedelta(hours=1)
-    pod = replace(sight.pod(run, phase="Succeeded"), expires_at=live)
+    pod = finished(sight, run, live)
     if not left_something:
         sight.router.on_lost_run(lambda _: None)
     sight.router.saw_run(run)
@@ -123,9 +140,12 @@ def test_the_finished_pod_of_a_run_whose_end_saw_to_everything_leads_nowhere(sig
     sight.router.saw_pod(replace(pod, resource_version="2", deletion=live))
     orphans = [OrphanKey("team", Stores.run_id(run), "plan")]
     assert sight.take() == list(sight.router.all_keys()) == (orphans if left_something else [])
-    # Another of its name and ID, such as a backup brings, is a stranger again.
+    # Nobody deletes it whose owner was taken off, as `--cascade=orphan` does.
+    sight.router.saw_pod(replace(pod, resource_version="3", owner_uid=None))
+    assert sight.take() == orphans
+    # Another of its name and ID, such as a backup brings, is a stranger.
     sight.router.lost_pod(pod)
-    sight.router.saw_pod(replace(pod, uid="pod-2", resource_version="3"))
+    sight.router.saw_pod(replace(pod, uid="pod-2", resource_version="4"))
     assert sight.take() == orphans
 
 
@@ -190,7 +210,7 @@ def test_who_begins_to_act_looks_at_all_and_first_at_what_waits(sight: Any) -> N
     sight.router.saw_run(sight.run())
     orphaned = sight.run(name="gone", uid="uid-3")
     sight.router.saw_pod(sight.pod(orphaned))
-    sight.router.saw_pod(sight.pod(sight.run(name="long-gone", uid="uid-4"), uid="pod-4", phase="Succeeded"))
+    sight.router.saw_pod(finished(sight, sight.run(name="long-gone", uid="uid-4"), LONG_AGO, uid="pod-4"))
     orphan = OrphanKey("team", Stores.run_id(orphaned), "gone")
     assert list(sight.router.all_keys()) == [PLAN, RunKey("team", "ended"), orphan]
 

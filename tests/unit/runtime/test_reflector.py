@@ -118,7 +118,7 @@ async def test_an_echo_of_what_is_known_is_not_read(scene: Scene) -> None:
 async def test_a_list_after_a_gap_reads_only_what_is_news(scene: Scene) -> None:
     scene.kube.watches = [[GONE]]
     scene.begin()
-    await scene.until_watching(1)
+    await scene.reflector.listed.wait()
     scene.kube.pods.append(pod("new", 4))
     await scene.until_watching(2)
     assert scene.read == [3, 4]

@@ -178,19 +178,17 @@ class Executor:
 
         `decided`: it was looked at whole just now, and nothing was.
         """
-        memory, own = self._memories.of(ended.run_id), self._pod_of(ended)
+        memory, pod = self._memories.of(ended.run_id), self._view.pod_named(ended.namespace, ended.run_id)
+        own = pod if pod is not None and pod.owner_uid == ended.uid else None
         if own is not None and not own.finished and own.deletion is None:
             return False
         if memory.secret is SecretState.UNKNOWN and memory.unanswered_at is None:
             # Another hand may have written the end, while the pod's Secret is still there.
-            return decided or own is None or self._has_dead_credentials(own)
+            return decided or own is None or own.has_dead_credentials(self._clock())
         if memory.secret is not SecretState.GONE or memory.deleted_at is None:
             return False
         sent = memory.unanswered_at
         return sent is None or memory.deleted_at >= sent + self._limits.creation_in_doubt
-
-    def _has_dead_credentials(self, pod: Pod) -> bool:
-        return not pod.is_renewed and pod.expires_at is not None and pod.expires_at <= self._clock()
 
     def put_away(self, ended: EndedRun) -> None:
         """Remember of a Run that is done with no more than that, and not even that where it has no pod."""
@@ -203,26 +201,25 @@ class Executor:
     def orphan_of(self, run: Run | EndedRun) -> OrphanKey | None:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
         if isinstance(run, EndedRun):
-            orphan, pod, ended = OrphanKey(run.namespace, run.run_id, run.name), self._pod_of(run), True
+            orphan, uid, ended = OrphanKey(run.namespace, run.run_id, run.name), run.uid, True
         else:
-            orphan, pod = OrphanKey.of(run), own_pod(self._view, run)
-            ended = run.status.phase.terminal or not self._is_ours(run, pod)
+            orphan, uid = OrphanKey.of(run), run.metadata.uid
+            ended = run.status.phase.terminal or not self._is_ours(run, own_pod(self._view, run))
         self._others.discard(orphan.run_id)
         self._journal.forget(orphan.run_id)
-        if not ended or self._may_have_secret(orphan.run_id) or self._is_end_in_doubt(orphan.run_id, pod):
+        if not ended or self._may_have_secret(orphan.run_id) or self._is_end_in_doubt(orphan, uid):
             return orphan
         self._memories.forget(orphan.run_id)
         return None
 
-    def _is_end_in_doubt(self, identifier: str, pod: Pod | None) -> bool:
+    def _is_end_in_doubt(self, orphan: OrphanKey, uid: str) -> bool:
         """Whether another hand may have written the end of a Run of ours, while the pod's Secret is still there."""
-        if pod is None or pod.executor != self._role.executor or self._has_dead_credentials(pod):
+        pod = self._view.pod_named(orphan.namespace, orphan.run_id)
+        # Who deletes a Run and keeps what it owns has the garbage collector take the owner off first.
+        if pod is None or pod.executor != self._role.executor or pod.owner_uid not in (uid, None):
             return False
-        return self._memories.of(identifier).secret is SecretState.UNKNOWN
-
-    def _pod_of(self, ended: EndedRun) -> Pod | None:
-        pod = self._view.pod_named(ended.namespace, ended.run_id)
-        return pod if pod is not None and pod.owner_uid == ended.uid else None
+        known = self._memories.of(orphan.run_id).secret is not SecretState.UNKNOWN
+        return not known and not pod.has_dead_credentials(self._clock())
 
     def _is_ours(self, run: Run, pod: Pod | None) -> bool:
         integration = self._integration(run)
@@ -239,9 +236,10 @@ class Executor:
     async def clean(self, orphan: OrphanKey, pod: Pod | None) -> float | None:
         """Remove pod and Secret of a Run that is gone, also where nobody else would: `--cascade=orphan`."""
         name = child_name(orphan.run_id)
+        held_because = await self._issuing.delete_secret(orphan.namespace, name)
+        # Last, because a pod is all that leads to the Secret of a Run that is gone.
         if pod is not None and pod.executor == self._role.executor and not pod.gone and pod.deletion is None:
             await self._pods.end(pod)
-        held_because = await self._issuing.delete_secret(orphan.namespace, name)
         self._heed_clock()
         memory = self._memories.of(orphan.run_id)
         if held_because:

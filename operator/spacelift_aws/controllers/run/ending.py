@@ -111,7 +111,8 @@ def after_the_end(seen: Observed) -> Decision:
         return end_pod(seen, pod)
     # A terminal phase of our own was written after the Secret's end. One that another hand wrote shows
     # in what this process remembers or, after a restart, in a pod whose credentials are still alive.
-    live = pod is not None and seen.expires_at is not None and seen.expires_at > seen.now
+    told_live = seen.expires_at is not None and seen.expires_at > seen.now
+    live = pod is not None and (told_live or not pod.has_dead_credentials(seen.now))
     if live or memory.secret is not SecretState.UNKNOWN or memory.unanswered_at is not None:
         deletion = rid_of_secret(seen)
         if deletion is not None:

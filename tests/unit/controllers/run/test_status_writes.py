@@ -1,12 +1,14 @@
 """Statuses that somebody else wrote first, or that are refused."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from spacelift_aws.api.run import Phase
+from spacelift_aws.controllers.run.ended import ended_of
 from spacelift_aws.controllers.run.ports import OrphanKey
-from spacelift_aws.kube.errors import Conflict, Invalid, NotFound
+from spacelift_aws.kube.errors import Conflict, Forbidden, Invalid, NotFound
 
 from .scene import KEY, Scene
 
@@ -49,9 +51,15 @@ async def test_an_end_of_our_own_leaves_nothing_and_one_of_another_hand_may(scen
     await scene.go_on(2)
     assert scene.run.status.phase is Phase.FINISHED
     assert scene.executor.orphan_of(scene.run) is None
-    assert successor.executor.orphan_of(scene.run) == OrphanKey.of(scene.run)
-    successor.now = scene.kit.at(3601)
-    assert successor.executor.orphan_of(scene.run) is None
+    whole, ended = scene.run, ended_of(scene.run, scene.kit.run_id)
+    assert ended is not None
+    assert {successor.executor.orphan_of(run) for run in (whole, ended)} == {OrphanKey.of(whole)}
+    # Without its owner, as an orphan's pod is.
+    successor.world.saw_pod(replace(scene.kit.ended(), owner_uid=None))
+    assert successor.executor.orphan_of(ended) == OrphanKey.of(whole)
+    # The container ended after a minute: until then its Secret could have been issued anew, for another hour.
+    successor.now = scene.kit.at(3661)
+    assert successor.executor.orphan_of(ended) is None
 
 
 async def test_a_run_that_is_gone_at_the_first_status_is_left_to_be_cleaned(scene: Scene) -> None:
@@ -64,5 +72,14 @@ async def test_a_run_that_is_gone_at_the_first_status_is_left_to_be_cleaned(scen
     orphan = scene.executor.orphan_of(run)
     assert orphan is not None
     assert await scene.executor.clean(orphan, scene.world.pod) is None
-    assert scene.asked[-2:] == ["delete pod", "delete secret"]
+    assert scene.asked[-2:] == ["delete secret", "delete pod"], "the pod, which leads to the Secret, goes last"
+    assert not scene.secret
+
+
+async def test_a_pod_that_may_not_be_deleted_keeps_no_secret_of_a_run_that_is_gone(scene: Scene) -> None:
+    await scene.go()
+    scene.world.saw_pod(scene.kit.running())
+    scene.fails["delete pod"] = [Forbidden(403, "Forbidden", "no")]
+    with pytest.raises(Forbidden):
+        await scene.executor.clean(OrphanKey.of(scene.run), scene.world.pod)
     assert not scene.secret

@@ -122,6 +122,18 @@ class Pod:
         """Whether a container of the template was started, init containers included."""
         return self.phase == "Running" or any(one.started for one in self.containers if not one.brings_helper)
 
+    def has_dead_credentials(self, now: datetime) -> bool:
+        """Whether all credentials that its Secret may hold have expired, by what the pod itself tells.
+
+        As long as a container has yet to start, its Secret may be issued anew, for as long as the first time.
+        """
+        if self.is_renewed or self.expires_at is None:
+            return False
+        moments = [moment for one in self.containers for moment in (one.started_at, one.finished_at) if moment]
+        if not moments:
+            return False
+        return now >= max(self.expires_at, max(moments) + (self.expires_at - self.created))
+
     def condition(self, type_: str) -> PodCondition | None:
         """The condition of this type, if the pod has it."""
         return next((condition for condition in self.conditions if condition.type == type_), None)
