@@ -23,7 +23,7 @@ RELEASE_WITHIN = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """client-go's defaults."""
+    """client-go's defaults, and one of our own."""
 
     duration: timedelta = timedelta(seconds=15)
     """A holder that was not heard of so long has lost the Lease."""
@@ -31,6 +31,8 @@ class Timing:
     """A holder that could not renew so long acts no more: it stops before another begins."""
     retry: timedelta = timedelta(seconds=2)
     """Between two tries to acquire or renew."""
+    renewal: timedelta = timedelta(seconds=3)
+    """For one try to renew. A connection whose other end is gone without a word costs this one, not the Lease."""
 
 
 class LeaseLostError(Exception):
@@ -85,7 +87,7 @@ class LeaderElector:
             left = self._left()
             if left <= 0:
                 raise self._lost("was not renewed in time")
-            await self._in_time(self._renew, left)
+            await self._in_time(self._renew, min(left, self._timing.renewal.total_seconds()))
 
     async def release(self) -> None:
         """Let another begin at once; failing harms nobody."""
@@ -174,7 +176,8 @@ class LeaderElector:
         except AlreadyExists:
             # Perhaps our own that was not answered: the next look tells.
             return False
-        self._made_it = True
+        # One that was seen before and is gone was deleted under its holder, who may still act.
+        self._made_it = self._seen is None
         return self._holds(lease, asked_at)
 
     async def _patch(self, version: str, spec: Object) -> Object:

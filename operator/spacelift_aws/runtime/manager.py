@@ -184,15 +184,20 @@ class Process:
         if self._elector is None or await self._elector.acquire():
             assembly.adopt()
         self._queue.start()
-        await self._queue.add_gently(assembly.all_keys())
+        looking = self._look_at_all(assembly)
         if self._elector is None:
-            await asyncio.Event().wait()
+            await looking
             return
         try:
-            await self._elector.hold()
+            # At the same time: looking at thousands of Runs may take longer than the Lease may be left alone.
+            await forever(holding=self._elector.hold(), looking=looking)
         except LeaseLostError:
             await self._queue.stop()  # at once: what is under way takes its time to end
             raise
+
+    async def _look_at_all(self, assembly: Assembly) -> None:
+        await self._queue.add_gently(assembly.all_keys())
+        await asyncio.Event().wait()
 
     async def _reconcile(self, key: Hashable) -> float | None:
         if self._assembly is None:

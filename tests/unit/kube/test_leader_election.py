@@ -126,6 +126,39 @@ def test_who_cannot_renew_in_time_stops_before_another_begins(trouble: Callable[
     play(scene())
 
 
+def test_a_renewal_that_hangs_is_given_up_for_the_next() -> None:
+    async def scene() -> None:
+        api = OneLease()
+        one = candidate(api)
+        await one.acquire()
+        holding = asyncio.create_task(one.hold())
+
+        async def once(verb: str) -> None:
+            api.before = None
+            await hang(verb)
+
+        # A connection whose other end is gone without a word.
+        api.before = once
+        await asyncio.sleep(LIMIT * 3)
+        assert one.leads()
+        holding.cancel()
+
+    play(scene())
+
+
+def test_who_finds_that_the_lease_was_deleted_under_its_holder_doubts_what_that_did() -> None:
+    async def scene() -> None:
+        api = OneLease()
+        one, two = candidate(api), candidate(api, "two")
+        assert not await one.acquire(), "nobody has ever held it"
+        waiting = asyncio.create_task(two.acquire())
+        await asyncio.sleep(1)
+        api.lease = None
+        assert await waiting, "somebody may have held it"
+
+    play(scene())
+
+
 def test_one_renewal_that_fails_is_tried_again() -> None:
     async def scene() -> None:
         api = OneLease()
