@@ -63,7 +63,9 @@ class _Region(Generic[W]):
     def next(self, room: Room) -> tuple[str, str] | None:
         """Tenant and role of whoever is next here."""
         for awake in [role for role in self._parked if room.in_role(role)]:
-            self._wake(awake, room)
+            # A line that waited for several roles was woken by the first of them.
+            if awake in self._parked:
+                self._wake(awake, room)
         full: list[_Line[W]] = []
         found = None
         for line in self._ready.values():

@@ -85,6 +85,18 @@ def test_a_role_that_has_room_again_serves_those_who_wait_for_it_in_their_order(
     assert served == [0, 1, 2, 3, 4]
 
 
+def test_a_line_that_waits_for_two_roles_goes_on_when_both_have_room_at_once() -> None:
+    room, row = Room(each=1), FairRow[int]()
+    roles = ("r", "s")
+    for role in roles:
+        room.hold("other", (role, "us"))
+        row.add("tenant", (role, "eu"), 0)
+    assert row.find(room) is None
+    for role in roles:
+        room.hold("other", (role, "us"), -1)
+    assert row.find(room) == ("tenant", ("r", "eu"))
+
+
 TENANTS, ROLES, REGIONS = ("a", "b", "c", "d"), ("r", "s"), ("eu", "us", None)
 CALLS = st.tuples(st.sampled_from(TENANTS), st.tuples(st.sampled_from(ROLES), st.sampled_from(REGIONS)))
 ACTS = st.sampled_from(["come", "come", "serve", "serve", "release", "release", "leave", "remove"])
