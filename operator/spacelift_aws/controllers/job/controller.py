@@ -31,6 +31,9 @@ STEPS = 8
 """Decisions in a row for one Job; more would mean that two of them contradict each other."""
 FIRST_RETRY = 1.0
 """Seconds until a Job is looked at again whose Run's name is taken."""
+HELD_RETRY = 30.0
+"""Seconds until a Run that is to make way, and that a finalizer holds, is deleted again, which tells whether it is
+gone: the watch does not show Runs that have ended."""
 POLICY_KEPT = timedelta(minutes=1)
 """How long it is believed since when creators are checked."""
 
@@ -79,6 +82,9 @@ class JobController:
                 missing = await self._do(seen, action) or missing
             if any(isinstance(action, decisions.Tell) for action in decision.actions):
                 return FIRST_RETRY
+            deleted = any(isinstance(action, decisions.DeleteRunOfJob) for action in decision.actions)
+            if deleted and self._view.run(key) is not None:
+                return HELD_RETRY
         log.error("Job %s/%s: no end of decisions in sight; slowing down", *key)
         return FIRST_RETRY
 

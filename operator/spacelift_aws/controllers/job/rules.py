@@ -61,6 +61,7 @@ def _words_refused(job: Job) -> str | None:
 def exit_codes(text: str) -> list[int] | None:
     """The numbers of a list like `0,2`; None where it is none."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) <= 255 for part in parts):
+    # Python refuses to read a number of thousands of digits.
+    if not all(part.isascii() and part.isdigit() and len(part) <= 3 and int(part) <= 255 for part in parts):
         return None
     return sorted({int(part) for part in parts})

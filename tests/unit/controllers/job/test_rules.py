@@ -40,7 +40,8 @@ def test_a_job_of_one_pod_is_not_refused(kit: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "codes"), [("0", [0]), ("2, 0", [0, 2]), ("", None), ("-1", None), ("256", None), ("²", None)]
+    ("text", "codes"),
+    [("0", [0]), ("2, 0", [0, 2]), ("", None), ("-1", None), ("256", None), ("²", None), ("9" * 5000, None)],
 )
 def test_exit_codes(text: str, codes: list[int] | None) -> None:
     assert exit_codes(text) == codes
