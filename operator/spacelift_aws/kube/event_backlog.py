@@ -21,12 +21,15 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waiting(Generic[Item]):
-    """What waits, with how often it happened and when it did last."""
+    """What waits, with how often it happened, when it did last, and how often it was tried to send it."""
 
     number: int
+    rank: Rank
+    name: str
     item: Item
     times: int
     at: datetime
+    tries: int = 0
 
 
 class EventBacklog(Generic[Item]):
@@ -42,12 +45,16 @@ class EventBacklog(Generic[Item]):
 
     def add(self, rank: Rank, name: str, item: Item, at: datetime) -> Waiting[Item] | None:
         """Let one wait under its name. The answer is what was dropped for want of room."""
+        return self.put_back(Waiting(0, rank, name, item, 1, at))
+
+    def put_back(self, one: Waiting[Item]) -> Waiting[Item] | None:
+        """Let one wait again that could not be sent, as the last. The answer is what was dropped for want of room."""
         for waiting in self._by_rank.values():
-            if (known := waiting.get(name)) is not None:
-                waiting[name] = replace(known, times=known.times + 1, at=at)
+            if (known := waiting.get(one.name)) is not None:
+                waiting[one.name] = replace(known, times=known.times + one.times, at=max(known.at, one.at))
                 return None
         self._numbers += 1
-        self._by_rank[rank][name] = Waiting(self._numbers, item, 1, at)
+        self._by_rank[one.rank][one.name] = replace(one, number=self._numbers)
         return self._drop() if len(self) > self._room else None
 
     def pop(self) -> Waiting[Item] | None:

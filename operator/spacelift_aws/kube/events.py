@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from spacelift_aws.backoff import backoff
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError, NotFound
+from spacelift_aws.kube.errors import AlreadyExists, ApiError, KubeError, NotFound, NotNow, Unanswered
 from spacelift_aws.kube.event_backlog import EventBacklog, Rank, Waiting
 from spacelift_aws.kube.resources import EVENTS, Resource
 
@@ -23,6 +24,14 @@ REMEMBERED = 10_000
 AT_ONCE = 8
 """Events that are sent at once. One after the other, they would not keep up with as many Runs as an API server takes:
 they would wait in memory, and be told minutes late."""
+TRIES = 10
+"""How often an Event is tried to be sent where the API server does not answer, or not now: for about three minutes.
+Without an end, Events would fill the memory where a webhook is broken."""
+FIRST_RETRY = 1.0
+LAST_RETRY = 30.0
+"""Seconds until an Event is tried again."""
+LAST_WORDS_WITHIN = 3.0
+"""Seconds that an orderly end may take for the Events that are left."""
 QUIET = timedelta(minutes=5)
 """A repeated message is written again at most this often."""
 MESSAGE_LIMIT = 1024
@@ -61,7 +70,7 @@ class _Sent:
 
 
 class Recorder:
-    """Takes Events without waiting and sends them, a few at once; losing one harms nobody."""
+    """Takes Events without waiting and sends them, a few at once. No Run waits for them, and none depends on one."""
 
     def __init__(self, kube: Kube, component: str) -> None:
         self._kube = kube
@@ -72,6 +81,8 @@ class Recorder:
         self._idle.set()
         self._dropped = 0
         self._under_way = 0
+        self._later: dict[asyncio.TimerHandle, Waiting[_Event]] = {}
+        """What could not be sent, by the timer that has it tried again."""
         self._sent: OrderedDict[str, _Sent] = OrderedDict()
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
         """Which object was told something under which reason."""
@@ -81,18 +92,39 @@ class Recorder:
         event = _Event(regarding, type_, reason, message.encode()[:MESSAGE_LIMIT].decode(errors="ignore"))
         rank = Rank.END if is_end else Rank.REPEATED if (regarding.uid, reason) in self._told else Rank.FIRST
         _remember(self._told, (regarding.uid, reason), None)
-        if self._backlog.add(rank, event.name, event, datetime.now(UTC)) is not None:
-            if not self._dropped:
-                log.warning("too many events are waiting: those that repeat are dropped first, ends of Runs never")
-            self._dropped += 1
+        self._count_dropped(self._backlog.add(rank, event.name, event, datetime.now(UTC)))
         self._idle.clear()
         self._news.set()
+
+    def _count_dropped(self, dropped: Waiting[_Event] | None) -> None:
+        if dropped is None:
+            return
+        if not self._dropped:
+            log.warning("too many events are waiting: those that repeat are dropped first, ends of Runs never")
+        self._dropped += 1
 
     async def run(self) -> None:
         """Send what comes, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(self._send_all())
+
+    async def last_words(self) -> None:
+        """Send what is left, once each, after `run` was cancelled; what takes too long is lost."""
+        for timer, waiting in self._later.items():
+            timer.cancel()
+            self._backlog.put_back(waiting)
+        self._later.clear()
+        try:
+            async with asyncio.timeout(LAST_WORDS_WITHIN), asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(self._send_rest())
+        except TimeoutError:
+            log.warning("%d events were not written before the end", len(self._backlog))
+
+    async def _send_rest(self) -> None:
+        while (waiting := self._backlog.pop()) is not None:
+            await self._try_to_send(replace(waiting, tries=TRIES))
 
     async def _send_all(self) -> None:
         while True:
@@ -103,6 +135,11 @@ class Recorder:
             self._under_way += 1
             try:
                 await self._try_to_send(waiting)
+            except asyncio.CancelledError:
+                # Whether it was written is not known.
+                self._sent.pop(waiting.item.name, None)
+                self._backlog.put_back(waiting)
+                raise
             finally:
                 self._under_way -= 1
 
@@ -112,16 +149,31 @@ class Recorder:
             await self._send(waiting)
         except KubeError as error:
             self._sent.pop(event.name, None)
+            if isinstance(error, NotNow | Unanswered) and waiting.tries < TRIES - 1:
+                self._try_again(waiting, error)
+                return
             log.warning("event %s of %s was not written: %s", event.reason, event.regarding.name, error)
         except Exception:  # a defect in telling must not end the work
             log.exception("event %s of %s was not written", event.reason, event.regarding.name)
+
+    def _try_again(self, waiting: Waiting[_Event], error: KubeError) -> None:
+        """In a while, and nobody waits for it meanwhile: a webhook that is broken holds up no other Event."""
+        delay = backoff(waiting.tries, FIRST_RETRY, LAST_RETRY) + (error.retry_after or 0.0)
+
+        def put_back() -> None:
+            del self._later[timer]
+            self._count_dropped(self._backlog.put_back(replace(waiting, tries=waiting.tries + 1)))
+            self._news.set()
+
+        timer = asyncio.get_running_loop().call_later(delay, put_back)
+        self._later[timer] = waiting
 
     async def flush(self) -> None:
         """Wait until everything noted so far was sent or given up."""
         await self._idle.wait()
 
     async def _wait(self) -> None:
-        if not self._under_way:
+        if not self._under_way and not self._later:
             if self._dropped:
                 log.warning("%d events were dropped; all others are written", self._dropped)
                 self._dropped = 0

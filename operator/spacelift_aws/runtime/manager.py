@@ -124,6 +124,8 @@ class Process:
             await self._work(assembly, namespaces)
         finally:
             await self._queue.stop()
+            # While the Lease is held: the next to act knows nothing of them.
+            await self._recorder.last_words()
             if self._elector is not None:
                 await self._elector.release()
             assembly.close()

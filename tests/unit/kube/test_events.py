@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spacelift_aws.kube import events as module
-from spacelift_aws.kube.errors import AlreadyExists, Forbidden, NotFound, Unanswered
+from spacelift_aws.kube.errors import AlreadyExists, Forbidden, NotFound, NotNow, Unanswered
 from spacelift_aws.kube.events import Recorder, Regarding
 from spacelift_aws.kube.resources import RUNS, Resource
 
@@ -82,9 +82,47 @@ async def test_an_event_from_before_a_restart_is_brought_up_to_date(kube: FakeKu
     assert list(kube.patched[0]) == ["lastTimestamp"]
 
 
+@pytest.mark.parametrize("error", [Unanswered("lost"), NotNow("no connection")])
+async def test_one_that_is_not_taken_now_is_sent_again(
+    kube: FakeKube, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_RETRY", 0.001)
+    kube.fails = [error, error]
+    await send(kube, "one", "two")
+    assert sorted(body["message"] for body in kube.created) == ["one", "one", "two", "two"]
+    kube.fails = [error] * 100
+    monkeypatch.setattr(module, "LAST_RETRY", 0.001)
+    await send(kube, "three")
+    assert len(kube.created) == 4 + module.TRIES, "not without end"
+
+
+async def test_what_is_left_is_sent_at_the_end(kube: FakeKube) -> None:
+    recorder = Recorder(kube, "controller")  # type: ignore[arg-type]
+    running = asyncio.create_task(recorder.run())
+    kube.fails = [NotNow("no connection")]
+    for message in ("again later", "slow"):
+        recorder.event(RUN, "Normal", "Reason", message)
+    while len(kube.created) < 1:  # noqa: ASYNC110 - a fake gives no sign
+        await asyncio.sleep(0)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    recorder.event(RUN, "Normal", "Reason", "too late for the others")
+    kube.holds.set()
+    await recorder.last_words()
+    assert {body["message"] for body in kube.created[1:]} == {"again later", "slow", "too late for the others"}
+
+
+async def test_an_end_does_not_wait_long_for_events(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_WORDS_WITHIN", 0.01)
+    recorder = Recorder(kube, "controller")  # type: ignore[arg-type]
+    recorder.event(RUN, "Normal", "Reason", "slow")
+    await recorder.last_words()
+    assert kube.created == []
+
+
 @pytest.mark.parametrize(
-    "error",
-    [Unanswered("lost"), Forbidden(403, "Forbidden", "no", causes=("NamespaceTerminating",)), ValueError("a defect")],
+    "error", [Forbidden(403, "Forbidden", "no", causes=("NamespaceTerminating",)), ValueError("a defect")]
 )
 async def test_losing_one_harms_no_other(kube: FakeKube, error: Exception) -> None:
     kube.fails = [error]
