@@ -44,7 +44,6 @@ while :; do
   burst=$((burst+1))
   if [ $burst = 20 ]; then sleep 0.05; burst=0; fi
   line=
-  if [ ! -e {MOUNT_PATH}/credentials.json ]; then missing=$((missing+1)); fi
   read -r line 2>/dev/null < {MOUNT_PATH}/credentials.json
   reads=$((reads+1))
   case "$line" in

@@ -26,9 +26,9 @@ Phases = defaultdict[tuple[str, str], asyncio.Event]
 class Api(ApiServer):
     """An API server that is asked by many at once. Who waits for his turn waits here, where no timeout runs."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, connections: int = CONNECTIONS) -> None:
         super().__init__(access)
-        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._turns = asyncio.Semaphore(connections)
 
     async def _call(self, *arguments: Any, **more: Any) -> Object:
         async with self._turns:
