@@ -97,7 +97,7 @@ class Executor:
         self._limits = limits = settings.limits
         self._clock = clock
         self._has_clock_jumped = has_clock_jumped
-        self._memories = ProgressStore()
+        self._progress = ProgressStore()
         self._helper = HelperChoice(settings.helper)
         self._journal = journal or Journal()
         self._issuing = Issuing(
@@ -105,7 +105,7 @@ class Executor:
             trust=trust,
             kube=kube,
             sts=sts,
-            memories=self._memories,
+            progress=self._progress,
             limits=limits,
             clock=clock,
             journal=self._journal,
@@ -114,7 +114,7 @@ class Executor:
             view=view,
             kube=kube,
             recorder=recorder,
-            memories=self._memories,
+            progress=self._progress,
             limits=limits,
             clock=clock,
             journal=self._journal,
@@ -139,7 +139,7 @@ class Executor:
             settled = pod is not None and pod.running and not DELIVERIES[run.spec.delivery].is_renewed
             if run.status.phase.terminal or settled:
                 continue
-            self._memories.put(run_id_of(run), replace(self._memories.of(run_id_of(run)), unanswered_at=now))
+            self._progress.put(run_id_of(run), replace(self._progress.of(run_id_of(run)), unanswered_at=now))
 
     async def reconcile(self, key: ObjectKey) -> float | None:
         """Bring one Run forward as far as it goes now; answers the seconds after which to look again."""
@@ -154,7 +154,7 @@ class Executor:
             if decision.awaits_verdict and integration is not None:
                 self._trust.await_verdict(integration)
             if decision.progress is not None:
-                self._memories.put(seen.run_id, decision.progress)
+                self._progress.put(seen.run_id, decision.progress)
             elif not decision.actions:
                 return _seconds(seen.now, decision.again_at)
             for action in decision.actions:
@@ -170,7 +170,7 @@ class Executor:
         # Whoever made the pod has put a Secret of its own in the place of ours.
         if own_pod(self._view, run) is None and self._may_have_secret(run_id_of(run)):
             return await self.clean(OrphanKey.of(run), None)
-        self._memories.forget(run_id_of(run))
+        self._progress.forget(run_id_of(run))
         return None
 
     def is_done_with(self, ended: EndedRun, *, decided: bool = False) -> bool:
@@ -178,25 +178,25 @@ class Executor:
 
         `decided`: it was looked at whole just now, and nothing was.
         """
-        memory, pod = self._memories.of(ended.run_id), self._view.pod_named(ended.namespace, ended.run_id)
+        progress, pod = self._progress.of(ended.run_id), self._view.pod_named(ended.namespace, ended.run_id)
         own = pod if pod is not None and pod.owner_uid == ended.uid else None
         if own is not None and not own.finished and own.deletion is None:
             return False
-        if memory.secret is SecretState.UNKNOWN and memory.unanswered_at is None:
+        if progress.secret is SecretState.UNKNOWN and progress.unanswered_at is None:
             # Another hand may have written the end, while the pod's Secret is still there.
             return decided or own is None or own.has_dead_credentials(self._clock())
-        if memory.secret is not SecretState.GONE or memory.deleted_at is None:
+        if progress.secret is not SecretState.GONE or progress.deleted_at is None:
             return False
-        sent = memory.unanswered_at
-        return sent is None or memory.deleted_at >= sent + self._limits.creation_in_doubt
+        sent = progress.unanswered_at
+        return sent is None or progress.deleted_at >= sent + self._limits.creation_in_doubt
 
     def put_away(self, ended: EndedRun) -> None:
         """Remember of a Run that is done with no more than that, and not even that where it has no pod."""
-        self._memories.forget(ended.run_id)
+        self._progress.forget(ended.run_id)
         self._others.discard(ended.run_id)
         self._journal.forget(ended.run_id)
         if self._view.pod_named(ended.namespace, ended.run_id) is not None:
-            self._memories.put(ended.run_id, SECRET_GONE)
+            self._progress.put(ended.run_id, SECRET_GONE)
 
     def orphan_of(self, run: Run | EndedRun) -> OrphanKey | None:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
@@ -209,7 +209,7 @@ class Executor:
         self._journal.forget(orphan.run_id)
         if not ended or self._may_have_secret(orphan.run_id) or self._is_end_in_doubt(orphan, uid):
             return orphan
-        self._memories.forget(orphan.run_id)
+        self._progress.forget(orphan.run_id)
         return None
 
     def _is_end_in_doubt(self, orphan: OrphanKey, uid: str) -> bool:
@@ -218,7 +218,7 @@ class Executor:
         # Who deletes a Run and keeps what it owns has the garbage collector take the owner off first.
         if pod is None or pod.executor != self._role.executor or pod.owner_uid not in (uid, None):
             return False
-        known = self._memories.of(orphan.run_id).secret is not SecretState.UNKNOWN
+        known = self._progress.of(orphan.run_id).secret is not SecretState.UNKNOWN
         return not known and not pod.has_dead_credentials(self._clock())
 
     def _is_ours(self, run: Run, pod: Pod | None) -> bool:
@@ -230,8 +230,8 @@ class Executor:
 
     def _may_have_secret(self, identifier: str) -> bool:
         """Whether a Secret of this process's may be there."""
-        memory = self._memories.of(identifier)
-        return memory.secret in (SecretState.PRESENT, SecretState.HELD) or memory.unanswered_at is not None
+        progress = self._progress.of(identifier)
+        return progress.secret in (SecretState.PRESENT, SecretState.HELD) or progress.unanswered_at is not None
 
     async def clean(self, orphan: OrphanKey, pod: Pod | None) -> float | None:
         """Remove pod and Secret of a Run that is gone, also where nobody else would: `--cascade=orphan`."""
@@ -241,23 +241,23 @@ class Executor:
         if pod is not None and pod.executor == self._role.executor and not pod.gone and pod.deletion is None:
             await self._pods.end(pod)
         self._heed_clock()
-        memory = self._memories.of(orphan.run_id)
+        progress = self._progress.of(orphan.run_id)
         if held_because:
             log.warning("Secret %s/%s, whose Run is gone, is still there: %s", orphan.namespace, name, held_because)
             return LAST_RETRY.total_seconds()
-        in_doubt = memory.unanswered_at is not None and (
-            self._clock() < memory.unanswered_at + self._limits.creation_in_doubt
+        in_doubt = progress.unanswered_at is not None and (
+            self._clock() < progress.unanswered_at + self._limits.creation_in_doubt
         )
         if in_doubt:
             return self._limits.deletion_repeat.total_seconds()
-        self._memories.forget(orphan.run_id)
+        self._progress.forget(orphan.run_id)
         return None
 
     def _heed_clock(self) -> None:
         """Moments of before the clock was set mean nothing any more, and what waits for one waits for the wrong one."""
         if self._has_clock_jumped():
             log.warning("the clock was set: no moment that this process remembers counts, and all Runs are looked at")
-            self._memories.distrust_moments(self._clock())
+            self._progress.distrust_moments(self._clock())
             self._view.look_at_all_runs()
 
     def _notice_handover(self, key: ObjectKey) -> None:
@@ -270,7 +270,7 @@ class Executor:
             self._others.add(identifier)
         elif identifier in self._others and self._is_ours(run, pod):
             self._others.remove(identifier)
-            self._memories.put(identifier, replace(self._memories.of(identifier), unanswered_at=self._clock()))
+            self._progress.put(identifier, replace(self._progress.of(identifier), unanswered_at=self._clock()))
 
     def _observe(self, key: ObjectKey) -> Observed | None:
         """All that is known of a Run; None where there is none, or none of this role's."""
@@ -289,7 +289,7 @@ class Executor:
             region=(integration.spec.region if integration else None) or self._settings.home_region,
             now=self._clock(),
             template=self._view.template_of(run),
-            memory=self._memories.of(identifier),
+            progress=self._progress.of(identifier),
             limits=self._limits,
             takeover_grace=grace,
             executor=self._role.executor,
@@ -350,7 +350,7 @@ class Executor:
         except NotFound:
             self._view.lost_run(seen.run)
         except ApiError as error:
-            self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), unmarkable=True))
+            self._progress.put(seen.run_id, replace(self._progress.of(seen.run_id), unmarkable=True))
             log.warning("Run %s/%s cannot be marked as ended: %s", *key_of(seen.run), error.message)
 
     async def _delete_run(self, run: Run) -> None:

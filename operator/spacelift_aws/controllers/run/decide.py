@@ -51,11 +51,11 @@ def decide(seen: Observed) -> Decision:
         left = supervise.left_to_its_executor(seen)
         if left is not None:
             return left
-    if isinstance(seen.grant, Authorized) or seen.memory.denied_since is None:
+    if isinstance(seen.grant, Authorized) or seen.progress.denied_since is None:
         return _next(seen)
-    # Only refusals of STS in a row, while trust holds, add up to a verdict.
-    known = replace(seen.memory, denied_since=None)
-    decision = _next(replace(seen, memory=known))
+    # Only refusals of STS in a row, while trust holds, add up to a failure.
+    known = replace(seen.progress, denied_since=None)
+    decision = _next(replace(seen, progress=known))
     return replace(decision, progress=decision.progress or known)
 
 
@@ -75,9 +75,9 @@ def _next(seen: Observed) -> Decision:
 def _queued(seen: Observed) -> Decision:
     """No pod yet: may it have one, and if not, why?"""
     if seen.run.status.pod_created_after is not None:
-        if seen.memory.pod_search is PodSearch.NOT_LOOKED:
+        if seen.progress.pod_search is PodSearch.NOT_LOOKED:
             return Decision((LookForPod(),))
-        if seen.memory.pod_search is PodSearch.LOST:
+        if seen.progress.pod_search is PodSearch.LOST:
             return finish(seen, end_of(seen, None))
     end = _end_of_waiting(seen)
     if end is not None:
@@ -88,23 +88,23 @@ def _queued(seen: Observed) -> Decision:
     restored = earlier_life.restored(seen.run, seen.run_id)
     if restored is not None:
         return finish(seen, End(Phase.FAILED, SucceededReason.RESTORED, restored))
-    verdict = seen.memory.verdict
-    if verdict is not None:
-        return finish(seen, End(Phase.FAILED, verdict.reason, verdict.message))
+    failure = seen.progress.terminal_failure
+    if failure is not None:
+        return finish(seen, End(Phase.FAILED, failure.reason, failure.message))
     if not isinstance(seen.grant, Authorized):
         wanted = seen.run.status if _is_told(seen, seen.grant) else None
         wanted = wanted or status.waiting(seen, seen.grant.reason, seen.grant.message)
         return _wait(seen, wanted, starting_deadline(seen))
-    trouble = seen.memory.trouble
-    if trouble is not None and seen.now < trouble.retry_at:
-        wanted = status.waiting(seen, trouble.reason, trouble.message)
-        return _wait(seen, wanted, min(starting_deadline(seen), trouble.retry_at))
-    live = seen.memory.secret is SecretState.PRESENT and seen.now < renewal_due(seen)
-    if not live and not seen.memory.pod_first and not seen.template.gated:
+    last = seen.progress.retryable_failure
+    if last is not None and seen.now < last.retry_at:
+        wanted = status.waiting(seen, last.reason, last.message)
+        return _wait(seen, wanted, min(starting_deadline(seen), last.retry_at))
+    live = seen.progress.secret is SecretState.PRESENT and seen.now < renewal_due(seen)
+    if not live and not seen.progress.pod_first and not seen.template.gated:
         return Decision((IssueCredentials(seen.grant),))
     if seen.run.status.pod_created_after is None:
         # Whoever dies after the pod's creation leaves word of it.
-        never = replace(seen.memory, pod_search=PodSearch.NEVER_MADE)
+        never = replace(seen.progress, pod_search=PodSearch.NEVER_MADE)
         return Decision(status.write(seen, status.about_to_create_pod(seen)), progress=never)
     return Decision((CreatePod(),))
 
@@ -126,8 +126,8 @@ def _is_told(seen: Observed, denied: Denied) -> bool:
 
 def _wait(seen: Observed, wanted: RunStatus, until: datetime | None, warning: str | None = None) -> Decision:
     """Wait without a Secret: a live one that no pod uses is exposure for nothing."""
-    memory = seen.memory
-    if memory.secret is SecretState.UNKNOWN and memory.unanswered_at is None:
+    progress = seen.progress
+    if progress.secret is SecretState.UNKNOWN and progress.unanswered_at is None:
         return Decision(status.write(seen, wanted, warning), until)
     deletion = rid_of_secret(seen, repeatedly=False)
     if deletion is None:
@@ -141,15 +141,15 @@ def _with_another_pod(seen: Observed, pod: Pod) -> Decision | None:
     """
     if not seen.helper_falls_back:
         return None
-    known = seen.memory.refused_pod or (pod.uid if status.is_pod_refused(seen.run.status) else None)
+    known = seen.progress.refused_pod or (pod.uid if status.is_pod_refused(seen.run.status) else None)
     refusal = refusal_of(template_part(pod, seen.template.containers), seen.now, known)
     if refusal is None:
         return None
-    if seen.memory.refused_pod != pod.uid:
-        memory = replace(seen.memory, refused_pod=pod.uid, pod_search=PodSearch.NEVER_MADE)
+    if seen.progress.refused_pod != pod.uid:
+        progress = replace(seen.progress, refused_pod=pod.uid, pod_search=PodSearch.NEVER_MADE)
         told = known is not None or pod.gone
         wanted = () if told else status.write(seen, status.image_volume_refused(seen, pod, refusal))
-        return Decision(wanted, progress=memory)
+        return Decision(wanted, progress=progress)
     if pod.gone:
         return _queued(replace(seen, pod=None))
     if pod.deletion is None:
@@ -183,7 +183,7 @@ def _advise(seen: Observed, pod: Pod) -> Decision | None:
         return None
     ends = f"at {format_time(seen.expires_at)}" if seen.expires_at is not None else "before that"
     seconds = seen.run.spec.active_deadline_seconds
-    told = replace(seen.memory, advised=True)
+    told = replace(seen.progress, advised=True)
     start = f"The run may go on for {seconds} seconds" if seconds is not None else "The run has no deadline"
     return Decision(
         (Advise(f"{start}, but its credentials end {ends}, and variables are not renewed: use `delivery: File`."),),
@@ -193,7 +193,7 @@ def _advise(seen: Observed, pod: Pod) -> Decision | None:
 
 def _advice_due(seen: Observed, pod: Pod) -> datetime | None:
     """When to tell that variables may not last: at the start if that is known then, else at half of the session."""
-    if seen.delivery.is_renewed or seen.memory.advised or not isinstance(seen.grant, Authorized):
+    if seen.delivery.is_renewed or seen.progress.advised or not isinstance(seen.grant, Authorized):
         return None
     life, seconds = session_life(seen), seen.run.spec.active_deadline_seconds
     if seconds is not None:
@@ -203,17 +203,17 @@ def _advice_due(seen: Observed, pod: Pod) -> datetime | None:
 
 def _with_trouble(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision:
     """Remember the words for what troubles the pod: they stay while the trouble is the same."""
-    trouble = trouble_of(pod, seen.memory.told_trouble)
-    if trouble == seen.memory.told_trouble:
+    trouble = trouble_of(pod, seen.progress.told_trouble)
+    if trouble == seen.progress.told_trouble:
         return _keep_going(seen, pod, deadline)
-    known = replace(seen.memory, told_trouble=trouble)
-    decision = _keep_going(replace(seen, memory=known), pod, deadline)
+    known = replace(seen.progress, told_trouble=trouble)
+    decision = _keep_going(replace(seen, progress=known), pod, deadline)
     return replace(decision, progress=decision.progress or known)
 
 
 def _keep_going(seen: Observed, pod: Pod, deadline: datetime | None) -> Decision:
     """The pod starts or runs: credentials that it has yet to read must be alive when it does."""
-    trouble, wake = seen.memory.told_trouble, earliest(deadline, _advice_due(seen, pod))
+    trouble, wake = seen.progress.told_trouble, earliest(deadline, _advice_due(seen, pod))
     message = trouble.message if trouble is not None else None
     if pod.gates or (is_renewed(seen, pod) and seen.now >= renewal_due(seen, pod) and not is_awaited(seen, pod)):
         wanted = status.with_pod(seen, pod, message)
@@ -252,6 +252,6 @@ def _go_on_without(seen: Observed, pod: Pod, renewal: NotRenewed, wake: datetime
 
 def _pod_vanished(seen: Observed) -> Decision:
     """There was a pod once, by the Run's phase, and none is known now."""
-    if seen.memory.pod_search is PodSearch.NOT_LOOKED:
+    if seen.progress.pod_search is PodSearch.NOT_LOOKED:
         return Decision((LookForPod(),))
     return finish(seen, end_of(seen, None))

@@ -18,7 +18,7 @@ from spacelift_aws.names import child_name
 
 def end_pod(seen: Observed, pod: Pod) -> Decision:
     """Delete the pod; where the API server refuses that, say so and try again."""
-    kept = seen.memory.pod_kept
+    kept = seen.progress.pod_kept
     if kept is None or seen.now >= kept.retry_at:
         return Decision((DeletePod(pod.uid),))
     if seen.run.status.phase.terminal:
@@ -91,10 +91,10 @@ def finish(seen: Observed, end: End) -> Decision:
         return Decision(status.write(seen, status.terminal(seen, end)))
     if deletion.actions:
         return deletion
-    if seen.memory.secret is SecretState.HELD:
+    if seen.progress.secret is SecretState.HELD:
         message = (
             f"Secret `{child_name(seen.run_id)}` is still there, with credentials that are valid until they expire: "
-            f"{seen.memory.held_because}. The Run gets its final phase when the Secret is gone."
+            f"{seen.progress.held_because}. The Run gets its final phase when the Secret is gone."
         )
         return Decision(status.write(seen, status.held(seen, message), "SecretHeld"), deletion.again_at)
     message = (
@@ -106,14 +106,14 @@ def finish(seen: Observed, end: End) -> Decision:
 
 def after_the_end(seen: Observed) -> Decision:
     """Nothing of a Run outlives its terminal phase, whoever wrote it; later the Run itself goes."""
-    pod, memory = seen.pod, seen.memory
+    pod, progress = seen.pod, seen.progress
     if pod is not None and goes_on(pod):
         return end_pod(seen, pod)
     # A terminal phase of our own was written after the Secret's end. One that another hand wrote shows
     # in what this process remembers or, after a restart, in a pod whose credentials are still alive.
     told_live = seen.expires_at is not None and seen.expires_at > seen.now
     live = pod is not None and (told_live or not pod.has_dead_credentials(seen.now))
-    if live or memory.secret is not SecretState.UNKNOWN or memory.unanswered_at is not None:
+    if live or progress.secret is not SecretState.UNKNOWN or progress.unanswered_at is not None:
         deletion = rid_of_secret(seen)
         if deletion is not None:
             return deletion
@@ -139,18 +139,18 @@ def goes_on(pod: Pod) -> bool:
 
 def is_unmarked(seen: Observed) -> bool:
     """Whether an ended Run lacks the mark of its end, and may be given it."""
-    return not seen.memory.unmarkable and earlier_life.mark(seen.run, seen.run_id) is not None
+    return not seen.progress.unmarkable and earlier_life.mark(seen.run, seen.run_id) is not None
 
 
 def _mark(seen: Observed) -> tuple[Action, ...]:
     """Once, after the end is written: what has ended is not executed again, wherever it turns up."""
     change = earlier_life.mark(seen.run, seen.run_id)
-    return () if change is None or seen.memory.unmarkable else (MarkEnded(change),)
+    return () if change is None or seen.progress.unmarkable else (MarkEnded(change),)
 
 
 def never_started(seen: Observed) -> str:
     """That the deadline for the start is over, and what the Run has waited for."""
-    known = seen.memory.trouble or seen.memory.told_trouble
+    known = seen.progress.retryable_failure or seen.progress.told_trouble
     said = known.message if known is not None else None
     if said is None and not isinstance(seen.grant, Authorized):
         said = seen.grant.message

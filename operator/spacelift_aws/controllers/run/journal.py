@@ -82,7 +82,7 @@ class Journal:
 
     def secret_deleted(self, seen: Observed, now: datetime) -> None:
         """The API server answered that the Secret is gone."""
-        if seen.memory.secret is SecretState.GONE or seen.pod is None:
+        if seen.progress.secret is SecretState.GONE or seen.pod is None:
             return
         ended = _end_of(seen.pod)
         if ended is not None:
@@ -173,7 +173,9 @@ def _count_session(seen: Observed, result: str) -> None:
 
 def _had_credentials(seen: Observed) -> bool:
     issued = seen.run.status.condition(ConditionType.CREDENTIALS_ISSUED)
-    return seen.pod is not None or seen.memory.issued_at is not None or (issued is not None and issued.status == "True")
+    return (
+        seen.pod is not None or seen.progress.issued_at is not None or (issued is not None and issued.status == "True")
+    )
 
 
 def _labels(seen: Observed) -> tuple[str, str]:

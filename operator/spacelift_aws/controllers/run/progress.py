@@ -17,7 +17,7 @@ SECRET_GONE = Progress(secret=SecretState.GONE, deleted_at=datetime(9000, 1, 1, 
 
 
 class ProgressStore:
-    """A memory for each Run, by run ID."""
+    """What is remembered of each Run, by run ID."""
 
     def __init__(self) -> None:
         self._known: dict[str, Progress] = {}
@@ -26,7 +26,7 @@ class ProgressStore:
         return run_id in self._known
 
     def of(self, run_id: str) -> Progress:
-        """What is remembered of a Run; an empty memory where that is nothing."""
+        """What is remembered of a Run; an empty one where that is nothing."""
         return self._known.get(run_id, _NOTHING)
 
     def put(self, run_id: str, progress: Progress) -> None:
@@ -56,8 +56,8 @@ class ProgressStore:
     ) -> None:
         """A step failed: it is tried again after a delay that grows, and not sooner than the server says."""
         known = self.of(run_id)
-        trouble = RetryableFailure(reason, message, next_try(known.failures, now, retry_after))
-        self.put(run_id, replace(known, failures=known.failures + 1, trouble=trouble))
+        failure = RetryableFailure(reason, message, next_try(known.failures, now, retry_after))
+        self.put(run_id, replace(known, failures=known.failures + 1, retryable_failure=failure))
 
 
 def _without_moments(known: Progress, now: datetime) -> Progress:
@@ -69,8 +69,8 @@ def _without_moments(known: Progress, now: datetime) -> Progress:
         deleted_at=known.deleted_at if certainly_gone else None,
         unanswered_at=now if in_doubt else None,
         failures=0,
-        trouble=None,
-        verdict=None,
+        retryable_failure=None,
+        terminal_failure=None,
         pod_kept=None,
         pod_denied_since=None,
         denied_since=None,

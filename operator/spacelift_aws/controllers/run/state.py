@@ -90,8 +90,8 @@ class Progress:
     unanswered_at: datetime | None = None
     """When a creation of the Secret was last sent without an answer: it may still arrive."""
     failures: int = 0
-    trouble: RetryableFailure | None = None
-    verdict: TerminalFailure | None = None
+    retryable_failure: RetryableFailure | None = None
+    terminal_failure: TerminalFailure | None = None
     pod_denied_since: datetime | None = None
     """Since when admission denies the pod."""
     pod_first: bool = False
@@ -148,7 +148,7 @@ class Observed:
     """Where the session is issued, and its use begins to be recorded."""
     now: datetime
     template: TemplateFacts
-    memory: Progress = field(default_factory=Progress)
+    progress: Progress = field(default_factory=Progress)
     limits: Limits = field(default_factory=Limits)
     takeover_grace: timedelta = timedelta(0)
     """Grace before we end a Run that another executor should end. Zero for our own Runs."""
@@ -178,8 +178,8 @@ class Observed:
     @property
     def expires_at(self) -> datetime | None:
         """When the credentials in the Secret end: known from the issuing, else from the pod and the status."""
-        if self.memory.expires_at is not None:
-            return self.memory.expires_at
+        if self.progress.expires_at is not None:
+            return self.progress.expires_at
         known = (self.run.status.credentials_expire_at, self.pod.expires_at if self.pod else None)
         # Anybody may have written these: no session ended before its Run began, and none lives longer than STS allows.
         earliest, latest = self.run.metadata.creation_timestamp, self.now + LONGEST_SESSION

@@ -44,7 +44,7 @@ def waiting(seen: Observed, reason: CredentialsIssuedReason, message: str) -> Ru
     """Queued, and why."""
     message = seen.message_prefix + message
     status = _set(_base(seen), seen, ConditionType.CREDENTIALS_ISSUED, "False", reason, message)
-    made = None if seen.memory.pod_search is PodSearch.NEVER_MADE else status.pod_created_after
+    made = None if seen.progress.pod_search is PodSearch.NEVER_MADE else status.pod_created_after
     return status.model_copy(update={"message": shorten(message), "pod_created_after": made})
 
 
@@ -224,7 +224,7 @@ def _masking(seen: Observed) -> Masking | None:
         # What was seen of a pod that is gone stays.
         told = seen.run.status.phase is not Phase.QUEUED or planned.reason is LogsMaskedReason.MASKED
         return None if told else planned
-    if seen.memory.refused_pod == seen.pod.uid:
+    if seen.progress.refused_pod == seen.pod.uid:
         return None  # what was told of that stays until there is another pod
     credentialed = seen.template.credentialed
     bare = unmasked(seen.pod, credentialed)
@@ -245,7 +245,7 @@ def _taken_out(pod: Pod, name: str) -> str:
 
 
 def _had_credentials(seen: Observed) -> bool:
-    return seen.pod is not None or seen.memory.issued_at is not None or seen.run.status.phase is not Phase.QUEUED
+    return seen.pod is not None or seen.progress.issued_at is not None or seen.run.status.phase is not Phase.QUEUED
 
 
 def _never_issued(seen: Observed) -> RunStatus:
@@ -284,7 +284,7 @@ def _issued(seen: Observed, pod: Pod | None) -> RunStatus:
     renewed = status.credentials_expire_at != seen.run.status.credentials_expire_at
     if known is not None and known.status == "True" and not renewed:
         return status
-    message = _issued_message(assumed, expires_at, seen.memory.access_key_id, seen.requested_by)
+    message = _issued_message(assumed, expires_at, seen.progress.access_key_id, seen.requested_by)
     message = f"{message} {seen.template.caveats}".rstrip()
     return _set(status, seen, ConditionType.CREDENTIALS_ISSUED, "True", CredentialsIssuedReason.ISSUED, message)
 

@@ -22,14 +22,14 @@ from spacelift_aws.controllers.run.state import Authorized, Observed
 
 def left_to_its_executor(seen: Observed) -> Decision | None:
     """What to do while it is another executor's turn; None where that one has let it pass."""
-    since, undone = seen.memory.undone_since, _is_undone(seen)
+    since, undone = seen.progress.undone_since, _is_undone(seen)
     until = since + seen.takeover_grace if since is not None else None
     if not undone and until is not None and (seen.now < until or not seen.run.status.phase.terminal):
-        return Decision(progress=replace(seen.memory, undone_since=None))
+        return Decision(progress=replace(seen.progress, undone_since=None))
     if not undone:
         return _wait(seen, _next_change(seen))
     if until is None:
-        return Decision(progress=replace(seen.memory, undone_since=seen.now))
+        return Decision(progress=replace(seen.progress, undone_since=seen.now))
     return _wait(seen, until) if seen.now < until else None
 
 

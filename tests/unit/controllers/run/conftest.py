@@ -163,7 +163,7 @@ class Kit:
         run: Run | None = None,
         pod: Pod | None = None,
         grant: Authorized | Denied | None = None,
-        memory: Progress | None = None,
+        progress: Progress | None = None,
         takeover_grace: float = 0,
         helper_image: str | None = None,
     ) -> Observed:
@@ -177,7 +177,7 @@ class Kit:
             grant=grant or self.grant(),
             region="eu-west-1",
             now=self.at(after),
-            memory=memory or Progress(),
+            progress=progress or Progress(),
             limits=Limits(),
             takeover_grace=timedelta(seconds=takeover_grace),
             executor="controller",

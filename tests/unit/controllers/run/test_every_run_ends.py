@@ -53,7 +53,7 @@ class EventRouter:
     writes: str = "fine"
     pods: str = "fine"
     lifetime: timedelta = timedelta(hours=1)
-    memory: Progress = field(default_factory=Progress)
+    progress: Progress = field(default_factory=Progress)
     crash_in: int | None = None
     crash_between: bool = False
     """The executor dies after the old Secret's deletion and before the new one's creation."""
@@ -85,7 +85,7 @@ class EventRouter:
         parsed = self.kit.pod(pod["status"], metadata=pod["metadata"], spec=pod["spec"]) if pod else None
         if parsed is not None and self.pod is None:
             parsed = replace(parsed, gone=True)
-        seen = self.kit.seen(run=self.run, pod=parsed, grant=self.grant, memory=self.memory)
+        seen = self.kit.seen(run=self.run, pod=parsed, grant=self.grant, progress=self.progress)
         return replace(seen, now=self.now, limits=LIMITS)
 
     @property
@@ -99,7 +99,7 @@ class EventRouter:
                 return None
             decision = decide(self.observe())
             if decision.progress is not None:
-                self.memory = decision.progress
+                self.progress = decision.progress
             elif not decision.actions:
                 assert decision.again_at is None or decision.again_at > self.now, "asked again without time passing"
                 self.check()
@@ -126,7 +126,7 @@ class EventRouter:
             case actions.DeleteSecret():
                 self.secret = self.secret if self.held else None
                 state = SecretState.GONE if self.secret is None else SecretState.HELD
-                self.memory = replace(self.memory, secret=state, deleted_at=self.now)
+                self.progress = replace(self.progress, secret=state, deleted_at=self.now)
             case actions.WriteStatus(wanted):
                 assert wanted.phase.rank >= self.run.status.phase.rank, "a phase only advances"
                 if wanted.phase.terminal and not self.run.status.phase.terminal:
@@ -144,7 +144,7 @@ class EventRouter:
                 self.deleted = True
 
     def trouble(self, message: str, reason: Reason = Reason.RETRYING) -> None:
-        self.memory = replace(self.memory, trouble=RetryableFailure(reason, message, self.now + RETRY))
+        self.progress = replace(self.progress, retryable_failure=RetryableFailure(reason, message, self.now + RETRY))
 
     def issue(self) -> None:
         assert not self.run.spec.stop, "what was stopped is issued nothing"
@@ -152,8 +152,8 @@ class EventRouter:
         if self.sts != "fine":
             self.trouble(self.sts, Reason.ACCESS_DENIED)
             if self.sts == "final":
-                self.memory = replace(
-                    self.memory, verdict=TerminalFailure(SucceededReason.ACCESS_DENIED, "denied for long")
+                self.progress = replace(
+                    self.progress, terminal_failure=TerminalFailure(SucceededReason.ACCESS_DENIED, "denied for long")
                 )
             return
         expires_at = self.now + self.lifetime
@@ -170,26 +170,26 @@ class EventRouter:
         if self.writes in ("late", "lost"):
             if self.writes == "late":
                 self.in_flight.append((self.now + timedelta(seconds=190), expires_at))
-            self.memory = replace(self.memory, unanswered_at=self.now)
+            self.progress = replace(self.progress, unanswered_at=self.now)
             self.trouble("no answer")
             return
         self.secret, self.latest = expires_at, self.now
-        self.memory = replace(
-            self.memory,
+        self.progress = replace(
+            self.progress,
             secret=SecretState.PRESENT,
             issued_at=self.now,
             expires_at=expires_at,
             access_key_id="ASIA",
-            trouble=None,
+            retryable_failure=None,
         )
 
     def look_for_pod(self) -> None:
         if not self.remembers:
-            self.memory = replace(self.memory, pod_search=PodSearch.LOST)
+            self.progress = replace(self.progress, pod_search=PodSearch.LOST)
         elif self.last_pod is not None:
             self.gone = self.last_pod
         else:
-            self.memory = replace(self.memory, pod_search=PodSearch.NEVER_MADE)
+            self.progress = replace(self.progress, pod_search=PodSearch.NEVER_MADE)
 
     def create_pod(self) -> None:
         assert self.pod is None, "never two pods"
@@ -197,14 +197,16 @@ class EventRouter:
         if self.pods == "quota":
             self.trouble("exceeded quota")
         elif self.pods == "invalid":
-            self.memory = replace(self.memory, verdict=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, "invalid"))
+            self.progress = replace(
+                self.progress, terminal_failure=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, "invalid")
+            )
         else:
             self.pods_made += 1
-            self.memory = replace(self.memory, pod_search=PodSearch.NOT_LOOKED)
+            self.progress = replace(self.progress, pod_search=PodSearch.NOT_LOOKED)
             assert self.pods_made == 1, "a Run is never repeated"
             annotations = {
-                "aws.spacelift.io/credentials-expire-at": self.memory.expires_at.isoformat()
-                if self.memory.expires_at
+                "aws.spacelift.io/credentials-expire-at": self.progress.expires_at.isoformat()
+                if self.progress.expires_at
                 else "",
                 "aws.spacelift.io/role-arn": self.kit.role,
             }
@@ -260,10 +262,10 @@ class EventRouter:
 
     def restart(self) -> None:
         pod = self.pod
-        self.memory, self.crash_in, self.crash_between, self.gone = Progress(), None, False, None
+        self.progress, self.crash_in, self.crash_between, self.gone = Progress(), None, False, None
         running = pod is not None and pod["status"]["phase"] != "Pending"
         if not self.run.status.phase.terminal and (self.in_file or not running):
-            self.memory = Progress(unanswered_at=self.now)
+            self.progress = Progress(unanswered_at=self.now)
 
     def set_clock(self, now: datetime) -> None:
         """The executor notices it if it is much; what is under way arrives no sooner."""
@@ -271,10 +273,10 @@ class EventRouter:
         self.in_flight = [(at + step, expires_at) for at, expires_at in self.in_flight]
         self.now, self.unnoticed = now, self.unnoticed + step
         if abs(self.unnoticed) >= JUMP:
-            memories = ProgressStore()
-            memories.put(self.kit.run_id, self.memory)
-            memories.distrust_moments(now)
-            self.unnoticed, self.memory = timedelta(0), memories.of(self.kit.run_id)
+            progress = ProgressStore()
+            progress.put(self.kit.run_id, self.progress)
+            progress.distrust_moments(now)
+            self.unnoticed, self.progress = timedelta(0), progress.of(self.kit.run_id)
 
     @property
     def injected(self) -> bool:

@@ -244,9 +244,9 @@ async def test_a_run_that_is_stopped_meanwhile_gets_no_other_pod(kit: Any) -> No
 
 def test_what_began_to_run_after_all_is_not_made_again(kit: Any) -> None:
     def next_for(last: Any) -> str:
-        memory = Progress(refused_pod="pod-1", pod_search=PodSearch.NEVER_MADE, secret=SecretState.PRESENT)
+        progress = Progress(refused_pod="pod-1", pod_search=PodSearch.NEVER_MADE, secret=SecretState.PRESENT)
         run = kit.run({"phase": "Preparing", "podCreatedAfter": "1"}, pod={"containers": [MAIN]})
-        seen = kit.seen(5, run=run, pod=replace(last, gone=True), memory=memory)
+        seen = kit.seen(5, run=run, pod=replace(last, gone=True), progress=progress)
         return str(decide(replace(seen, helper_falls_back=True)).actions)
 
     ran = pod(kit, metadata=kit.deleted(3), terminated=kit.terminated(137, ended=4))

@@ -129,7 +129,7 @@ def test_the_times_of_a_run_are_measured_once(kit: Any, trail: Trail) -> None:
     trail.journal.secret_created(running, kit.at(900))  # a renewal
     ended = kit.seen(61, pod=kit.ended())
     trail.journal.secret_deleted(ended, kit.at(61))
-    trail.journal.secret_deleted(replace(ended, memory=Progress(secret=SecretState.GONE)), kit.at(66))
+    trail.journal.secret_deleted(replace(ended, progress=Progress(secret=SecretState.GONE)), kit.at(66))
     assert [observed(histogram) - old for histogram, old in zip(histograms, before, strict=True)] == [1, 1, 1, 1]
 
 

@@ -1,4 +1,4 @@
-"""What is left of an executor's memory when the clock was set."""
+"""What is left of what an executor remembers when the clock was set."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,12 @@ def after_the_jump(known: Progress) -> Progress:
 @pytest.mark.parametrize("secret", SecretState)
 def test_nothing_waits_and_nothing_has_been_refused_for_long(secret: SecretState) -> None:
     known = Progress(
-        secret=secret, trouble=WAITS, pod_kept=WAITS, pod_denied_since=BEFORE, denied_since=BEFORE, undone_since=BEFORE
+        secret=secret,
+        retryable_failure=WAITS,
+        pod_kept=WAITS,
+        pod_denied_since=BEFORE,
+        denied_since=BEFORE,
+        undone_since=BEFORE,
     )
     assert after_the_jump(known) == Progress(secret=secret)
 

@@ -8,7 +8,7 @@ from spacelift_aws.controllers.run.state import Progress
 
 
 @pytest.mark.parametrize(
-    ("why", "memory", "status", "pod", "expected"),
+    ("why", "progress", "status", "pod", "expected"),
     [
         ("nothing is known", None, None, False, None),
         ("who issued them knows best", 900, 1800, True, 900),
@@ -20,13 +20,13 @@ from spacelift_aws.controllers.run.state import Progress
     ],
 )
 def test_the_end_of_credentials(
-    kit: Any, why: str, memory: float | None, status: float | None, pod: bool, expected: float | None
+    kit: Any, why: str, progress: float | None, status: float | None, pod: bool, expected: float | None
 ) -> None:
     seen = kit.seen(
         10,
         run=kit.run(status={"credentialsExpireAt": kit.time(status)} if status is not None else {}),
         pod=kit.pod() if pod else None,
-        memory=Progress(expires_at=kit.at(memory) if memory is not None else None),
+        progress=Progress(expires_at=kit.at(progress) if progress is not None else None),
     )
     assert seen.expires_at == (kit.at(expected) if expected is not None else None), why
 

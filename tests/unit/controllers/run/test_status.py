@@ -16,12 +16,12 @@ RETRYING = CredentialsIssuedReason.RETRYING
 FAILED = End(Phase.FAILED, SucceededReason.CONTAINER_FAILED, "It failed.", 3)
 
 
-def memory(kit: Any) -> Progress:
+def progress(kit: Any) -> Progress:
     return Progress(SecretState.PRESENT, issued_at=kit.at(1), expires_at=kit.at(3601), access_key_id="ASIAEXAMPLE")
 
 
 def running(kit: Any) -> RunStatus:
-    return status.with_pod(kit.seen(3, pod=kit.running(), memory=memory(kit)), kit.running(), None)
+    return status.with_pod(kit.seen(3, pod=kit.running(), progress=progress(kit)), kit.running(), None)
 
 
 def told(before: RunStatus, after: RunStatus, warning: str | None = None) -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ def test_a_status_that_was_read_back_is_the_same(kit: Any) -> None:
     for first in (
         running(kit),
         status.waiting(kit.seen(), RETRYING, "later"),
-        status.terminal(kit.seen(3.7, pod=kit.ended(), memory=memory(kit)), FAILED),
+        status.terminal(kit.seen(3.7, pod=kit.ended(), progress=progress(kit)), FAILED),
     ):
         assert RunStatus.model_validate(wire(first)) == first
 
@@ -64,7 +64,7 @@ def test_what_a_dead_controller_has_told_is_not_told_again(kit: Any) -> None:
 
 def test_a_forged_role_and_name_are_computed_anew(kit: Any) -> None:
     run = kit.run(status={"phase": "Running", "roleArn": "x", "secretName": "other", "runId": "other"})
-    found = status.with_pod(kit.seen(run=run, pod=kit.running(), memory=memory(kit)), kit.running(), None)
+    found = status.with_pod(kit.seen(run=run, pod=kit.running(), progress=progress(kit)), kit.running(), None)
     assert (found.role_arn, found.secret_name, found.run_id) == (kit.role, kit.name, kit.run_id)
 
 
@@ -78,7 +78,7 @@ def test_an_end_before_any_credentials(kit: Any) -> None:
 
 def test_a_pod_that_never_started_has_no_start(kit: Any) -> None:
     pod = kit.pod({"phase": "Failed", "reason": "Evicted", "startTime": kit.time(1)})
-    assert status.terminal(kit.seen(9, pod=pod, memory=memory(kit)), FAILED).started_at is None
+    assert status.terminal(kit.seen(9, pod=pod, progress=progress(kit)), FAILED).started_at is None
 
 
 @pytest.mark.parametrize("length", [8192, 100_000])
@@ -86,7 +86,7 @@ def test_no_message_is_longer_than_the_api_server_takes(kit: Any, length: int) -
     text = "x" * length
     for found in (
         status.waiting(kit.seen(), RETRYING, text),
-        status.with_pod(kit.seen(pod=kit.pod(), memory=memory(kit)), kit.pod(), text),
+        status.with_pod(kit.seen(pod=kit.pod(), progress=progress(kit)), kit.pod(), text),
         status.terminal(kit.seen(), replace(FAILED, message=text)),
     ):
         assert len(found.message or "") <= 8192
@@ -98,10 +98,10 @@ def test_two_events_on_the_good_path(kit: Any) -> None:
     done = End(Phase.FINISHED, SucceededReason.FINISHED, "Done.", 0)
     first = running(kit)
     run = kit.run(status=wire(first))
-    last = status.terminal(kit.seen(70, run=run, pod=kit.ended(), memory=memory(kit)), done)
+    last = status.terminal(kit.seen(70, run=run, pod=kit.ended(), progress=progress(kit)), done)
     assert told(RunStatus(), first) == [("Normal", "CredentialsIssued"), ("Warning", "NoHelper")]
     assert told(first, last) == [("Normal", "Finished")]
-    at_once = status.terminal(kit.seen(70, pod=kit.ended(), memory=memory(kit)), done)
+    at_once = status.terminal(kit.seen(70, pod=kit.ended(), progress=progress(kit)), done)
     assert told(RunStatus(), at_once) == [("Normal", "CredentialsIssued"), ("Normal", "Finished")]
 
 

@@ -47,7 +47,7 @@ class TestWaiting:
     def test_nothing_but_that_is_written(self, kit: Any) -> None:
         inherited = Progress(unanswered_at=kit.at(0))
         run = kit.run(credentialsFor=["nobody"])
-        status = written(decide(of_worker(kit, 6, run=run, memory=inherited)))
+        status = written(decide(of_worker(kit, 6, run=run, progress=inherited)))
         assert status.phase == "Queued", "its Secret is not ours, and neither is the verdict on its template"
         assert status.executor is None
 
@@ -75,8 +75,8 @@ def test_what_a_worker_leaves_undone_is_done_a_minute_later(kit: Any, why: str) 
     known = UNDONE[why](kit)
     first = decide(of_worker(kit, 100, **known))
     assert (first.actions, first.progress) == ((), undone(kit, 100)), why
-    assert names(decide(of_worker(kit, 159, memory=undone(kit, 100), **known))) in ([], ["WriteStatus"]), why
-    after = decide(of_worker(kit, 160, memory=undone(kit, 100), **known))
+    assert names(decide(of_worker(kit, 159, progress=undone(kit, 100), **known))) in ([], ["WriteStatus"]), why
+    after = decide(of_worker(kit, 160, progress=undone(kit, 100), **known))
     assert names(after)[0] in ("DeletePod", "DeleteSecret", "LookForPod", "WriteStatus"), why
     assert after.progress is None
 
@@ -89,17 +89,17 @@ def test_a_pod_that_its_executor_is_about_to_replace_is_not_missed(kit: Any) -> 
 
 
 def test_the_secret_of_a_pool_that_is_gone_goes_before_the_end_is_written(kit: Any) -> None:
-    memory = replace(undone(kit, 100), pod_search=PodSearch.LOST)
-    assert names(decide(of_worker(kit, 161, run=running(kit), pod=kit.ended(), memory=memory))) == ["DeleteSecret"]
-    gone = replace(memory, secret=SecretState.GONE, deleted_at=kit.at(161))
-    status = written(decide(of_worker(kit, 161, run=running(kit), pod=kit.ended(), memory=gone)))
+    progress = replace(undone(kit, 100), pod_search=PodSearch.LOST)
+    assert names(decide(of_worker(kit, 161, run=running(kit), pod=kit.ended(), progress=progress))) == ["DeleteSecret"]
+    gone = replace(progress, secret=SecretState.GONE, deleted_at=kit.at(161))
+    status = written(decide(of_worker(kit, 161, run=running(kit), pod=kit.ended(), progress=gone)))
     assert (status.phase, status.executor) == ("Finished", "worker/build")
 
 
 def test_a_run_that_goes_on_is_left_alone(kit: Any) -> None:
     known = {"run": kit.run(activeDeadlineSeconds=5000, status={"phase": "Running"}), "pod": kit.running()}
     assert decide(of_worker(kit, 900, **known)) == Decision((), kit.at(5001))
-    late = decide(of_worker(kit, 900, memory=undone(kit, 100), **known))
+    late = decide(of_worker(kit, 900, progress=undone(kit, 100), **known))
     assert late.progress == Progress(), "its worker was slow, and not gone"
 
 
@@ -108,6 +108,6 @@ def test_an_ended_run_is_deleted_after_its_time_to_live(kit: Any) -> None:
     run = kit.run(status=times, ttlSecondsAfterFinished=50)
     assert decide(of_worker(kit, 20, run=run)) == Decision((), kit.at(60))
     assert decide(of_worker(kit, 60, run=run)).progress == undone(kit, 60)
-    assert names(decide(of_worker(kit, 121, run=run, memory=undone(kit, 60)))) == ["DeleteRun"]
+    assert names(decide(of_worker(kit, 121, run=run, progress=undone(kit, 60)))) == ["DeleteRun"]
     ours = undone(kit, -70)
-    assert names(decide(of_worker(kit, 60, run=run, memory=ours))) == ["DeleteRun"], "one that we ended"
+    assert names(decide(of_worker(kit, 60, run=run, progress=ours))) == ["DeleteRun"], "one that we ended"

@@ -33,7 +33,7 @@ class Issuing:
         trust: Trust,
         kube: Kube,
         sts: Issuer,
-        memories: ProgressStore,
+        progress: ProgressStore,
         limits: Limits,
         clock: Clock,
         journal: Journal,
@@ -42,14 +42,14 @@ class Issuing:
         self._trust = trust
         self._kube = kube
         self._sts = sts
-        self._memories = memories
+        self._progress = progress
         self._limits = limits
         self._clock = clock
         self._journal = journal
 
     async def issue(self, seen: Observed, grant: Authorized) -> None:
         """Assume the role and put the session into the Run's Secret; what fails is remembered."""
-        if seen.memory.secret_refused and not await self._would_be_taken(seen):
+        if seen.progress.secret_refused and not await self._would_be_taken(seen):
             return
         self._journal.session_asked(seen, self._clock())
         try:
@@ -61,7 +61,7 @@ class Issuing:
         self._journal.session_issued(seen, grant.request, session, self._clock())
         if self._overtaken(seen):
             return  # the session is dropped: STS may have taken long, and the Run needs it no more
-        self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), denied_since=None))
+        self._progress.put(seen.run_id, replace(self._progress.of(seen.run_id), denied_since=None))
         body = build_secret(seen.run, seen.run_id, session.credentials)
         try:
             created = await self._put_secret(seen, body)
@@ -72,17 +72,17 @@ class Issuing:
         if created:
             self._journal.secret_created(seen, self._clock())
             expires_at = session.credentials.expires_at
-            self._memories.put(
+            self._progress.put(
                 seen.run_id,
                 replace(
-                    self._memories.of(seen.run_id),
+                    self._progress.of(seen.run_id),
                     secret=SecretState.PRESENT,
                     issued_at=self._clock(),
                     expires_at=expires_at,
                     access_key_id=session.credentials.access_key_id,
                     failures=0,
                     secret_refused=False,
-                    trouble=None,
+                    retryable_failure=None,
                 ),
             )
         if self._is_gone(seen.run):
@@ -106,7 +106,7 @@ class Issuing:
     def _secret_refused(self, seen: Observed, error: KubeError, said: str) -> None:
         words = "refuses" if isinstance(error, ApiError) else "did not create"
         message = f"The API server {words} the run's Secret: {said}"
-        self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), secret_refused=True))
+        self._progress.put(seen.run_id, replace(self._progress.of(seen.run_id), secret_refused=True))
         self._failed(seen, CredentialsIssuedReason.RETRYING, message, retry_after=error.retry_after)
 
     async def _put_secret(self, seen: Observed, body: Object) -> bool:
@@ -114,7 +114,7 @@ class Issuing:
 
         One of our own makes way first. A pod that has it mounted keeps what it had until the new one has come.
         """
-        there = seen.memory.secret is SecretState.PRESENT
+        there = seen.progress.secret is SecretState.PRESENT
         for _ in range(2):
             if there and not await self._clear_the_way(seen):
                 return False
@@ -123,7 +123,7 @@ class Issuing:
             except AlreadyExists:
                 there = True
             except Unanswered:
-                self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), unanswered_at=self._clock()))
+                self._progress.put(seen.run_id, replace(self._progress.of(seen.run_id), unanswered_at=self._clock()))
                 raise
             else:
                 return True
@@ -145,18 +145,14 @@ class Issuing:
             self._failed(seen, CredentialsIssuedReason.RETRYING, f"STS gave no session: {_words(error)}")
             return
         now = self._clock()
-        since = self._memories.of(seen.run_id).denied_since or now
-        self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), denied_since=since))
+        since = self._progress.of(seen.run_id).denied_since or now
+        self._progress.put(seen.run_id, replace(self._progress.of(seen.run_id), denied_since=since))
         log.info("STS: %s", error)
         message = refused_run(error)
         # What has a pod is not failed for it: the run goes on with what it has.
         if seen.pod is None and now - since >= self._limits.denied:
-            self._memories.put(
-                seen.run_id,
-                replace(
-                    self._memories.of(seen.run_id), verdict=TerminalFailure(SucceededReason.ACCESS_DENIED, message)
-                ),
-            )
+            failure = TerminalFailure(SucceededReason.ACCESS_DENIED, message)
+            self._progress.put(seen.run_id, replace(self._progress.of(seen.run_id), terminal_failure=failure))
             return
         self._failed(seen, CredentialsIssuedReason.ACCESS_DENIED, message)
         self._trust.request(integration_key(seen.run))
@@ -170,9 +166,9 @@ class Issuing:
         state = SecretState.HELD if held_because else SecretState.GONE
         if state is SecretState.GONE:
             self._journal.secret_deleted(seen, self._clock())
-        self._memories.put(
+        self._progress.put(
             seen.run_id,
-            replace(self._memories.of(seen.run_id), secret=state, deleted_at=self._clock(), held_because=held_because),
+            replace(self._progress.of(seen.run_id), secret=state, deleted_at=self._clock(), held_because=held_because),
         )
         return held_because
 
@@ -207,7 +203,7 @@ class Issuing:
         message: str,
         retry_after: float | None = None,
     ) -> None:
-        self._memories.failed(seen.run_id, self._clock(), reason, message, retry_after)
+        self._progress.failed(seen.run_id, self._clock(), reason, message, retry_after)
 
 
 def _words(error: StsError) -> str:

@@ -56,14 +56,14 @@ def is_awaited(seen: Observed, pod: Pod) -> bool:
         return False
     if pod.running or seen.delivery.is_renewed or _misses_secret(seen, pod):
         return True
-    trouble = seen.memory.told_trouble
+    trouble = seen.progress.told_trouble
     return trouble is None or not trouble.kind.endswith(" image")
 
 
 def renewal_due(seen: Observed, pod: Pod | None = None) -> datetime:
     """When the credentials are to be replaced by fresh ones."""
-    issued_at = seen.memory.issued_at
-    if pod is not None and seen.memory.secret is SecretState.GONE:
+    issued_at = seen.progress.issued_at
+    if pod is not None and seen.progress.secret is SecretState.GONE:
         # It went while the Run waited for its pod.
         return seen.now
     if pod is not None and _misses_secret(seen, pod):
@@ -78,7 +78,7 @@ def renewal_due(seen: Observed, pod: Pod | None = None) -> datetime:
 
 def renew(seen: Observed, pod: Pod) -> Action | NotRenewed:
     """Fresh credentials, or what to do without."""
-    memory, retry_at = seen.memory, seen.now + ASK_AGAIN
+    progress, retry_at = seen.progress, seen.now + ASK_AGAIN
     if not isinstance(seen.grant, Authorized):
         why = seen.grant.message
     elif _acts_as_another(seen, pod, seen.grant):
@@ -86,10 +86,10 @@ def renew(seen: Observed, pod: Pod) -> Action | NotRenewed:
             f"the AwsIntegration now names another role, {seen.grant.request.role_arn}, and a run never changes its "
             "role."
         )
-    elif memory.trouble is None or seen.now >= memory.trouble.retry_at:
+    elif progress.retryable_failure is None or seen.now >= progress.retryable_failure.retry_at:
         return IssueCredentials(seen.grant)
     else:
-        why, retry_at = memory.trouble.message, memory.trouble.retry_at
+        why, retry_at = progress.retryable_failure.message, progress.retryable_failure.retry_at
     if seen.delivery.is_renewed and pod.running:
         # What runs goes on with what it has: nothing is taken away from it, not even at the end.
         return NotRenewed(why, retry_at)
@@ -107,7 +107,7 @@ def _without_renewal(seen: Observed, pod: Pod, why: str, retry_at: datetime) -> 
     last_moment = seen.expires_at - LAST_MOMENT if seen.expires_at is not None else seen.now
     if seen.now < last_moment:
         return NotRenewed(why, min(last_moment, retry_at))
-    if seen.memory.secret is SecretState.HELD:
+    if seen.progress.secret is SecretState.HELD:
         # Nothing else keeps the container from starting with credentials that are dead.
         return DeletePod(pod.uid)
     deletion = rid_of_secret(seen)
@@ -124,17 +124,19 @@ def rid_of_secret(seen: Observed, *, repeatedly: bool = True) -> Decision | None
     A creation that was never answered may still be carried out: its deletion is repeated until it no longer can, or at
     least done once more by then. A Secret that a finalizer holds is harmless once its credentials have expired.
     """
-    memory, limits = seen.memory, seen.limits
-    if memory.secret not in (SecretState.GONE, SecretState.HELD) or memory.deleted_at is None:
+    progress, limits = seen.progress, seen.limits
+    if progress.secret not in (SecretState.GONE, SecretState.HELD) or progress.deleted_at is None:
         return Decision((DeleteSecret(),))
-    again_at = memory.deleted_at + limits.deletion_repeat
-    if memory.secret is SecretState.HELD:
+    again_at = progress.deleted_at + limits.deletion_repeat
+    if progress.secret is SecretState.HELD:
         dead_by = _dead_by(seen)
         if dead_by is not None and seen.now >= dead_by:
             return None
     else:
-        doubt_ends = memory.unanswered_at + limits.creation_in_doubt if memory.unanswered_at else memory.deleted_at
-        if memory.deleted_at >= doubt_ends:
+        doubt_ends = (
+            progress.unanswered_at + limits.creation_in_doubt if progress.unanswered_at else progress.deleted_at
+        )
+        if progress.deleted_at >= doubt_ends:
             return None
         again_at = again_at if repeatedly else doubt_ends
     return Decision((DeleteSecret(),)) if seen.now >= again_at else Decision((), again_at)
@@ -142,7 +144,7 @@ def rid_of_secret(seen: Observed, *, repeatedly: bool = True) -> Decision | None
 
 def _dead_by(seen: Observed) -> datetime | None:
     """When no Secret of this Run holds live credentials any more, not even one whose creation was never answered."""
-    sent = seen.memory.unanswered_at
+    sent = seen.progress.unanswered_at
     if seen.expires_at is None or sent is None:
         return seen.expires_at
     life = session_life(seen) if isinstance(seen.grant, Authorized) else LONGEST_SESSION

@@ -41,7 +41,7 @@ class PodCalls:
         view: RunView,
         kube: Kube,
         recorder: Recorder,
-        memories: ProgressStore,
+        progress: ProgressStore,
         limits: Limits,
         clock: Clock,
         journal: Journal,
@@ -52,7 +52,7 @@ class PodCalls:
         self._view = view
         self._kube = kube
         self._recorder = recorder
-        self._memories = memories
+        self._progress = progress
         self._limits = limits
         self._clock = clock
         self._journal = journal
@@ -72,10 +72,10 @@ class PodCalls:
             seen.run_id,
             role_arn=seen.grant.request.role_arn,
             executor=self._executor,
-            expires_at=seen.expires_at if seen.memory.secret is SecretState.PRESENT else None,
+            expires_at=seen.expires_at if seen.progress.secret is SecretState.PRESENT else None,
             variables=self._journal.variables(seen.run, seen.run_id),
         )
-        namespace, refused = seen.run.metadata.namespace, seen.memory.refused_pod is not None
+        namespace, refused = seen.run.metadata.namespace, seen.progress.refused_pod is not None
 
         def try_out(helper: Helper) -> Awaitable[Mapping[str, Any]]:
             return self._kube.create(PODS, namespace, build(helper=helper), strict=True, dry_run=True)
@@ -88,8 +88,8 @@ class PodCalls:
         except KubeError as error:
             self._refused(seen, error)
         else:
-            known = replace(self._memories.of(seen.run_id), pod_search=PodSearch.NOT_LOOKED)
-            self._memories.put(seen.run_id, replace(known, failures=0, trouble=None, pod_denied_since=None))
+            known = replace(self._progress.of(seen.run_id), pod_search=PodSearch.NOT_LOOKED)
+            self._progress.put(seen.run_id, replace(known, failures=0, retryable_failure=None, pod_denied_since=None))
             self._journal.pod_created(seen, self._clock())
             self._view.saw_pod(parse_pod(answer))
 
@@ -101,13 +101,13 @@ class PodCalls:
             await self.end(seen.pod)
         except KubeError as error:
             message = f"The API server does not delete the pod: {error.message}"
-            now, known = self._clock(), self._memories.of(seen.run_id)
+            now, known = self._clock(), self._progress.of(seen.run_id)
             retry_at = next_try(known.failures, now, error.retry_after)
             kept = RetryableFailure(CredentialsIssuedReason.RETRYING, message, retry_at)
-            self._memories.put(seen.run_id, replace(known, failures=known.failures + 1, pod_kept=kept))
+            self._progress.put(seen.run_id, replace(known, failures=known.failures + 1, pod_kept=kept))
             self._recorder.event(regarding(seen.run), "Warning", "PodNotDeleted", message)
         else:
-            self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), pod_kept=None))
+            self._progress.put(seen.run_id, replace(self._progress.of(seen.run_id), pod_kept=None))
 
     async def end(self, pod: Pod) -> None:
         """End a pod gently. Raises KubeError."""
@@ -142,7 +142,7 @@ class PodCalls:
                     raise
                 continue
             pods = [(kind, parse_pod(body)) for kind, body in changes]
-            refused = self._memories.of(seen.run_id).refused_pod
+            refused = self._progress.of(seen.run_id).refused_pod
             own = [(kind, pod) for kind, pod in pods if pod.owner_uid == run.metadata.uid and pod.uid != refused]
             if own:
                 kind, pod = own[-1]
@@ -178,11 +178,11 @@ class PodCalls:
             self._view.saw_pod(pod)
             return
         message = f"A pod named `{pod.name}` exists that does not belong to this Run; delete it."
-        self._memories.failed(seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message)
+        self._progress.failed(seen.run_id, self._clock(), CredentialsIssuedReason.RETRYING, message)
 
     def _refused(self, seen: Observed, error: KubeError) -> None:
         """Tried again, but what is invalid and what goes on to be denied fails the Run."""
-        now, known, meaning = self._clock(), self._memories.of(seen.run_id), meaning_of(Call.CREATE_POD, error)
+        now, known, meaning = self._clock(), self._progress.of(seen.run_id), meaning_of(Call.CREATE_POD, error)
         words = "refuses" if isinstance(error, ApiError) else "did not create"
         message = f"The API server {words} the pod: {error.message}"
         since = (known.pod_denied_since or now) if meaning is Meaning.FOR_A_WHILE else None
@@ -190,9 +190,9 @@ class PodCalls:
         if class_of(error) is AnswerClass.UNANSWERED:
             known = replace(known, pod_search=PodSearch.NOT_LOOKED)
         if meaning is Meaning.FINAL or (since is not None and now - since >= self._limits.denied):
-            known = replace(known, verdict=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, message))
-        self._memories.put(seen.run_id, known)
-        self._memories.failed(seen.run_id, now, CredentialsIssuedReason.RETRYING, message, error.retry_after)
+            known = replace(known, terminal_failure=TerminalFailure(SucceededReason.TEMPLATE_REFUSED, message))
+        self._progress.put(seen.run_id, known)
+        self._progress.failed(seen.run_id, now, CredentialsIssuedReason.RETRYING, message, error.retry_after)
 
     def _found(self, seen: Observed, search: PodSearch) -> None:
-        self._memories.put(seen.run_id, replace(self._memories.of(seen.run_id), pod_search=search))
+        self._progress.put(seen.run_id, replace(self._progress.of(seen.run_id), pod_search=search))
