@@ -42,10 +42,12 @@ from sandbox.bench.usage import Instructions, usage
 from sandbox.node.apiserver import MERGE, read_kubeconfig
 from sandbox.parts import Parts, playing
 from sandbox.stage import API_VERSION, Stage, set_stage
+from spacelift_aws.kube.client import CALLS_AT_ONCE
+from spacelift_aws.kube.events import SENDERS
 
 STS_THREADS = 8
-CALLS = 48 + 8
-"""Of the bare loop at once, as the controller has them for Runs and for Events."""
+CALLS = CALLS_AT_ONCE + SENDERS
+"""Of the bare loop at once: as many as the controller has for Runs and for Events."""
 EVENTS = 2
 """A Run's."""
 

@@ -6,7 +6,7 @@ from sandbox.apiproxy import ApiProxy, Fault, Hold
 from sandbox.objects import complete, condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
-from spacelift_aws.kube.client import AT_ONCE
+from spacelift_aws.kube.client import CALLS_AT_ONCE
 
 
 @pytest.mark.slow
@@ -21,10 +21,10 @@ def test_events_do_not_wait_behind_the_calls_for_runs(stage: Stage, api: ApiProx
         return sum(event["reason"] == "NoHelper" for event in stage.objects.list("Event", namespace))
 
     with api.fault(Fault("POST", "/pods", Hold())) as fault:
-        runs = [stage.run(namespace) for _ in range(AT_ONCE)]
+        runs = [stage.run(namespace) for _ in range(CALLS_AT_ONCE)]
         # More where a held call was given up and sent again.
-        wait_until(lambda: fault.used >= AT_ONCE, timeout=20, what="a call for each Run to be held", interval=0.2)
+        wait_until(lambda: fault.used >= CALLS_AT_ONCE, timeout=20, what="a call for each Run to be held", interval=0.2)
         # Every turn is taken. Each Run has said before that it has no helper.
-        wait_until(lambda: told() == AT_ONCE, timeout=5, what="the Events", interval=0.2)
+        wait_until(lambda: told() == CALLS_AT_ONCE, timeout=5, what="the Events", interval=0.2)
     for run in runs:
         stage.objects.wait("Run", namespace, run, complete, timeout=60)

@@ -52,9 +52,9 @@ class JobKey:
     name: str
 
 
-AT_ONCE = 50
+WOKEN_AT_ONCE = 50
 """Runs that are woken in one turn of the loop."""
-A_SECOND = 2_000
+WOKEN_A_SECOND = 2_000
 """Runs that are woken a second: fewer than can be decided on in that time."""
 
 DEPARTED_A_SECOND = 100
@@ -301,10 +301,10 @@ class EventRouter:
     def _wake(self, keys: Sequence[WorkKey]) -> None:
         """A few at once and the others in turn: whoever else waits is not to wait for thousands of decisions."""
         for index, key in enumerate(keys):
-            if index < AT_ONCE:
+            if index < WOKEN_AT_ONCE:
                 self._enqueue(key)
             else:
-                self._enqueue_after(key, index / A_SECOND)
+                self._enqueue_after(key, index / WOKEN_A_SECOND)
 
     def all_keys(self) -> Iterator[WorkKey]:
         """All that a process which begins to act has to look at, the most urgent first."""

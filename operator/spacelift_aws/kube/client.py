@@ -28,7 +28,7 @@ Object = dict[str, Any]
 PAGE = 500
 """Objects a page of a list: bounds the memory of a relist, not its size."""
 
-AT_ONCE = 48
+CALLS_AT_ONCE = 48
 """Calls at once, watches not counted. They wait here and not for a connection, because there the time would count
 against their timeout, and one that was never sent would pass for one that was not answered."""
 
@@ -55,7 +55,7 @@ class Kube:
         """`may_write` is asked before each call that changes something; without it all may be changed."""
         self._may_write = may_write
         self._connection: Connection | None = None
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(CALLS_AT_ONCE)
 
     def use(self, connection: Connection) -> None:
         """Make all further calls on this session."""

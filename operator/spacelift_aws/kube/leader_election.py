@@ -40,7 +40,10 @@ class LeaseLostError(Exception):
 
 
 class LeaderElector:
-    """One candidate for one Lease. Nobody's clock is believed: what counts is how long a record stays as it is."""
+    """One candidate for one Lease.
+
+    Times in the Lease are ignored, because clocks differ. How long it stays unchanged is measured here.
+    """
 
     def __init__(
         self,

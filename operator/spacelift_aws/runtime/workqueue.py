@@ -25,7 +25,7 @@ Reconcile = Callable[[Key], Awaitable[float | None]]
 
 FIRST_RETRY = 0.5
 """Seconds until the first retry of a key whose handler failed; doubled each time."""
-AT_ONCE = 20
+KEYS_A_TURN = 20
 """Keys that are added in one turn of the event loop where there are many."""
 LAST_RETRY = 60.0
 """Seconds that the delay between retries never exceeds."""
@@ -50,7 +50,7 @@ class WorkQueue(Generic[Key]):
     async def add_gently(self, keys: Iterable[Key]) -> None:
         """Look at many keys, a few at a time, so that what happens meanwhile does not wait for all of them."""
         for number, key in enumerate(list(keys)):
-            if number % AT_ONCE == 0:
+            if number % KEYS_A_TURN == 0:
                 await asyncio.sleep(0)
             self.add(key)
 
