@@ -11,6 +11,8 @@ from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT
 from sandbox.objects import condition
 from sandbox.process import wait_until
 from sandbox.stage import Stage
+from spacelift_aws.kube.client import CALLS_AT_ONCE
+from spacelift_aws.kube.events import SENDERS
 
 RUNS = 100
 CALLS = {
@@ -51,6 +53,9 @@ def test_a_run_keeps_to_its_budget(stage: Stage) -> None:
     calls = {**_calls(stage, namespace), "assume role": _sessions(stage, namespace)}
     print(f"calls a Run: {calls}")
     assert {call: count for call, count in calls.items() if count > CALLS.get(call, 0)} == {}, "calls a Run"
+    told = _calls(stage, namespace, of_events=True)["create events"]
+    share = told / sum(_calls(stage, namespace).values())
+    assert share < SENDERS / CALLS_AT_ONCE, "Events have a smaller share of the calls at once than of the calls"
     cpu = (usage(stage.controller.process.pid).cpu - before.cpu) / RUNS
     round_trips.append(_round_trip(stage, namespace))
     print(f"CPU a Run: {cpu * 1000:.1f} ms, a round trip: {round_trips} s")
@@ -72,15 +77,12 @@ def _sessions(stage: Stage, namespace: str) -> float:
     return sum(call.session_name in names for call in stage.proxy.calls) / RUNS
 
 
-def _calls(stage: Stage, namespace: str) -> dict[str, float]:
-    """The controller's calls a Run, by verb and resource. Events may be dropped, and are none of a Run's course."""
+def _calls(stage: Stage, namespace: str, *, of_events: bool = False) -> dict[str, float]:
+    """The controller's calls a Run, by verb and resource: all that no Event needs, or those alone."""
     user = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
     counted = Counter(
         f"{event.verb} {event.resource}/{event.subresource}".rstrip("/")
         for event in stage.cluster.audit_events(namespace)
-        if event.user == user and event.resource not in _OTHERS
+        if event.user == user and event.resource != "awsintegrations" and (event.resource == "events") is of_events
     )
     return {call: count / RUNS for call, count in counted.items()}
-
-
-_OTHERS = ("events", "awsintegrations")
