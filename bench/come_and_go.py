@@ -2,8 +2,10 @@
 
     dev/uv run python bench/come_and_go.py [--runs 20000] [--json FILE]
 
-At most some hundreds are there at once; a kubelet of the benchmark's own reports each pod as running, and as ended a
-second later. The controller's memory is read all the time, and compared between the second tenth and the last.
+At most some hundreds are there at once, and as many pods: Kubernetes' garbage collector, which deletes these, has no
+limit on its requests here, and new Runs wait for it. A kubelet of the benchmark's own reports each pod as running, and
+as ended a second later. The controller's memory is read all the time, and compared between the second tenth and the
+last.
 """
 
 import argparse
@@ -13,7 +15,8 @@ import sys
 from typing import Any
 
 from sandbox.bench import result
-from sandbox.bench.load import GROUP, Api, Kubelet, new_run, ready_namespace, until_none, watch_over
+from sandbox.bench.load import GROUP, Api, Kubelet, how_many, new_run, ready_namespace, until_none, watch_over
+from sandbox.bench.manager import UNLIMITED, limit_manager
 from sandbox.bench.usage import usage
 from sandbox.node.apiserver import read_kubeconfig
 from sandbox.parts import Parts, playing
@@ -46,6 +49,7 @@ async def _measure(stage: Stage, count: int) -> dict[str, Any]:
     namespace = await ready_namespace(stage)
     pid = stage.controller.process.pid
     samples: list[float] = []
+    await asyncio.to_thread(limit_manager, stage, UNLIMITED)
     async with Api(read_kubeconfig(stage.cluster.kubeconfig)) as api, playing() as parts:
         parts.start("the watch over the controller", watch_over(stage))
         kubelet = await Kubelet.begin(api, namespace, parts)
@@ -72,6 +76,8 @@ async def _create(
     for first in range(0, count, AT_ONCE // 4):
         while parts.counts["Runs created"] - parts.counts[ENDED] > AT_ONCE * 3 // 4:  # noqa: ASYNC110 - counts give no sign
             await asyncio.sleep(0.05)
+        while await how_many(api, f"/api/v1/namespaces/{namespace}/pods") > 2 * AT_ONCE:  # noqa: ASYNC110 - what others delete gives no sign
+            await asyncio.sleep(0.5)
         numbers = range(first, min(first + AT_ONCE // 4, count))
         path = f"{GROUP}/namespaces/{namespace}/runs"
         made = (new_run(f"run-{number}", ttlSecondsAfterFinished=0) for number in numbers)

@@ -14,7 +14,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from sandbox import kueue
 from sandbox.bench import result
@@ -31,14 +31,11 @@ from sandbox.bench.load import (
     until_ended,
     watch_over,
 )
-from sandbox.controlplane import ControlPlane
+from sandbox.bench.manager import SHIPPED, UNLIMITED, limit_manager
 from sandbox.node.apiserver import read_kubeconfig
 from sandbox.parts import Parts, playing
 from sandbox.stage import Stage, set_stage
 
-MANAGER = "kube-controller-manager"
-SHIPPED = {"qps": 20, "burst": 30}
-UNLIMITED = {"qps": 100_000, "burst": 100_000}
 STALLED_AFTER = 120.0
 QUEUE_NAME = "infrastructure"
 SIDES = (
@@ -76,19 +73,13 @@ def _show(figures: result.Facts) -> None:
 
 
 def _round(stage: Stage, count: int) -> dict[str, float]:
-    _restart_manager(stage, SHIPPED)
+    limit_manager(stage, SHIPPED)
     shipped = _jobs(stage, stage.namespace(), count)
-    _restart_manager(stage, UNLIMITED)
+    limit_manager(stage, UNLIMITED)
     unlimited = _jobs(stage, stage.namespace(), count)
     queued = [_queued_jobs(stage, count, limits) for limits in (kueue.SHIPPED, UNLIMITED)]
     runs = asyncio.run(_finish_runs(stage, count))
     return dict(zip(SIDES, (shipped, unlimited, *queued, runs), strict=True))
-
-
-def _restart_manager(stage: Stage, limits: Mapping[str, int]) -> None:
-    plane = cast("ControlPlane", stage.cluster)
-    plane.stop_component(MANAGER)
-    plane.start_component(MANAGER, tuple(f"--kube-api-{name}={value}" for name, value in limits.items()))
 
 
 def _queued_jobs(stage: Stage, count: int, limits: Mapping[str, int]) -> float:

@@ -32,6 +32,7 @@ from sandbox.bench.load import (
     Phases,
     at_once,
     clear,
+    how_many,
     new_run,
     pod_spec,
     ready_namespace,
@@ -141,7 +142,7 @@ async def _by_controller(stage: Stage, api: Api, count: int) -> tuple[Side, Writ
     async with playing(say=_say("controller")) as parts:
         parts.start("the watch over the controller", watch_over(stage))
         kubelet = await Kubelet.begin(api, namespace, parts)
-        told = await _events(api, namespace)
+        told = await how_many(api, f"/api/v1/namespaces/{namespace}/events")
         before, counted, own = usage(pid), Instructions(pid), time.process_time()
         parts.start("the creator of Runs", _create(api, namespace, count, parts))
         await _until_written(api, namespace, count, parts, told)
@@ -159,13 +160,8 @@ async def _by_controller(stage: Stage, api: Api, count: int) -> tuple[Side, Writ
 async def _until_written(api: Api, namespace: str, count: int, parts: Parts, told: int = 0) -> None:
     """Return when all Runs have ended and their Events, which trail behind, are there besides those of before."""
     await until_ended(api, namespace, count, parts)
-    while await _events(api, namespace) < told + EVENTS * count:  # noqa: ASYNC110 - a watch would cost more than a look
+    while await how_many(api, f"/api/v1/namespaces/{namespace}/events") < told + EVENTS * count:  # noqa: ASYNC110 - a watch would cost more than a look
         await asyncio.sleep(0.1)
-
-
-async def _events(api: Api, namespace: str) -> int:
-    listed = await api.get(f"/api/v1/namespaces/{namespace}/events", limit="1")
-    return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
 
 
 def _side(pid: int, before: Any, counted: Instructions, count: int) -> Side:

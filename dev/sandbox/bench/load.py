@@ -125,6 +125,12 @@ async def look_until(api: Api, path: str, look: Callable[[Object], None], over: 
                     return
 
 
+async def how_many(api: Api, path: str) -> int:
+    """How many objects a collection has."""
+    listed = await api.get(path, limit="1")
+    return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
+
+
 async def until_none(api: Api, path: str) -> None:
     """Return when a collection is empty."""
     while (await api.get(path, limit="1"))["items"]:  # noqa: ASYNC110 - what others delete gives no sign
