@@ -105,31 +105,30 @@ def test_a_pod_is_nobodys_only_once_ended_runs_were_seen_too(fresh: Any) -> None
     assert fresh.take() == [OrphanKey("team", Stores.run_id(gone), "gone")]
 
 
-def finished(sight: Any, run: Run, expires_at: datetime | None, uid: str = "pod-1") -> Pod:
-    """A pod that ended long ago, whose first credentials end at that time."""
-    terminated = {"exitCode": 0, "startedAt": "2026-01-02T03:04:10Z", "finishedAt": "2026-01-02T03:05:01Z"}
+LONG_AGO, NOW = datetime(2026, 1, 2, 3, 5, 1, tzinfo=UTC), datetime.now(UTC)
+
+
+def finished(sight: Any, run: Run, ended: datetime, uid: str = "pod-1") -> Pod:
+    """A pod that ended then; its first credentials lived for an hour."""
+    terminated = {"exitCode": 0, "startedAt": "2026-01-02T03:04:10Z", "finishedAt": ended.isoformat()}
     statuses = [{"name": "main", "state": {"terminated": terminated}}]
     pod: Pod = sight.pod(run, uid=uid, phase="Succeeded", containerStatuses=statuses)
-    return replace(pod, expires_at=expires_at)
+    return replace(pod, expires_at=pod.created + timedelta(hours=1))
 
 
-LONG_AGO = datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("expires_at", [LONG_AGO, None], ids=["with dead credentials", "that does not tell"])
+@pytest.mark.parametrize(("ended", "leads"), [(LONG_AGO, False), (NOW, True)])
 def test_a_finished_pod_without_a_run_leads_nowhere_if_its_credentials_are_dead(
-    sight: Any, expires_at: datetime | None
+    sight: Any, ended: datetime, leads: bool
 ) -> None:
     run = sight.run()
-    sight.router.saw_pod(finished(sight, run, expires_at))
-    assert sight.take() == ([] if expires_at else [OrphanKey("team", Stores.run_id(run), "plan")])
+    sight.router.saw_pod(finished(sight, run, ended))
+    assert sight.take() == ([OrphanKey("team", Stores.run_id(run), "plan")] if leads else [])
 
 
 @pytest.mark.parametrize("left_something", [False, True])
 def test_the_finished_pod_of_a_run_whose_end_saw_to_everything_leads_nowhere(sight: Any, left_something: bool) -> None:
     run = sight.run(phase="Finished")
-    live = datetime.now(UTC) + timedelta(hours=1)
-    pod = finished(sight, run, live)
+    pod = finished(sight, run, NOW)
     if not left_something:
         sight.router.on_lost_run(lambda _: None)
     sight.router.saw_run(run)
@@ -137,7 +136,7 @@ def test_the_finished_pod_of_a_run_whose_end_saw_to_everything_leads_nowhere(sig
     sight.router.lost_run(run)
     sight.take()
     # As the garbage collector deletes it.
-    sight.router.saw_pod(replace(pod, resource_version="2", deletion=live))
+    sight.router.saw_pod(replace(pod, resource_version="2", deletion=NOW))
     orphans = [OrphanKey("team", Stores.run_id(run), "plan")]
     assert sight.take() == list(sight.router.all_keys()) == (orphans if left_something else [])
     # Nobody deletes it whose owner was taken off, as `--cascade=orphan` does.

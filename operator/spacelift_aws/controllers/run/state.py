@@ -7,14 +7,12 @@ from enum import Enum
 from spacelift_aws.api.reasons import CredentialsIssuedReason, SucceededReason
 from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import AssumeRoleRequest
+from spacelift_aws.controllers.run.credentials.session_life import LONGEST_SESSION
 from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.delivery.delivery import CredentialDelivery
 from spacelift_aws.controllers.run.pod.outcome import PodTrouble
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.template_facts import TemplateFacts
-
-LONGEST_SESSION = timedelta(hours=12, minutes=5)
-"""What STS allows at most, and some clock skew."""
 
 
 @dataclass(frozen=True, slots=True)

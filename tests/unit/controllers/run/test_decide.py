@@ -427,6 +427,10 @@ class TestFiles:
         run = kit.run(delivery="File", status={"phase": "Finished", "credentialsExpireAt": kit.time(9000)})
         ended = replace(kit.ended(), containers=self.running(kit).containers)
         assert names(decide(self.seen(kit, 8000, run=run, pod=ended))) == ["DeleteSecret"]
+        forged = kit.run(delivery="File", status={"phase": "Finished"})
+        renewed = replace(kit.ended(), is_renewed=True)
+        assert names(decide(self.seen(kit, 8000, run=forged, pod=renewed))) == ["DeleteSecret"], "nor what nobody wrote"
+        assert "DeleteSecret" not in names(decide(self.seen(kit, 60 + 12 * 3600 + 300, run=forged, pod=renewed)))
 
     def test_a_pod_that_a_webhook_gave_other_credentials_is_ended_and_the_run_refused(self, kit: Any) -> None:
         assert names(decide(self.seen(kit, 2, pod=kit.pod(spec=self.tampered(kit)), progress=had(kit)))) == [

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spacelift_aws.controllers.run.actions import Action, Decision, DeletePod, DeleteSecret, IssueCredentials
+from spacelift_aws.controllers.run.credentials.session_life import LONGEST_SESSION, SHORTEST_SESSION, life_told
 from spacelift_aws.controllers.run.pod.view import Pod
-from spacelift_aws.controllers.run.state import LONGEST_SESSION, Authorized, Observed, SecretState
+from spacelift_aws.controllers.run.state import Authorized, Observed, SecretState
 from spacelift_aws.names import child_name
 
-SHORTEST_SESSION = timedelta(seconds=900)
-"""What STS gives at least."""
 NEAR_EXPIRY = timedelta(minutes=5)
 """Credentials that a container has yet to read are replaced so long before their end: a third of the shortest life."""
 RENEWAL_PAUSE = timedelta(minutes=1)
@@ -37,9 +36,7 @@ def session_life(seen: Observed) -> timedelta:
     """How long a session of this Run lives: as asked of STS, else as its first one did, which its pod tells of."""
     if isinstance(seen.grant, Authorized):
         return timedelta(seconds=seen.grant.request.duration_seconds)
-    pod = seen.pod
-    told = pod.expires_at - pod.created if pod is not None and pod.expires_at is not None else SHORTEST_SESSION
-    return min(max(told, SHORTEST_SESSION), LONGEST_SESSION)
+    return life_told(seen.pod.created, seen.pod.expires_at) if seen.pod is not None else SHORTEST_SESSION
 
 
 def is_renewed(seen: Observed, pod: Pod) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from spacelift_aws.api.run import Delivery
 from spacelift_aws.aws.arns import parse_role_arn
+from spacelift_aws.controllers.run.credentials.session_life import LONGEST_SESSION, life_told
 from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.pod import masking
 from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_ROLE_ARN, ANNOTATION_RUN, LABEL_RUN_ID, executor_of
@@ -123,16 +124,19 @@ class Pod:
         return self.phase == "Running" or any(one.started for one in self.containers if not one.brings_helper)
 
     def has_dead_credentials(self, now: datetime) -> bool:
-        """Whether all credentials that its Secret may hold have expired, by what the pod itself tells.
+        """Whether all credentials that its Secret may hold have expired, by what is known of its end.
 
-        As long as a container has yet to start, its Secret may be issued anew, for as long as the first time.
+        Until its last container had started, and those in a file until it ended, newer ones may have been issued.
         """
-        if self.is_renewed or self.expires_at is None:
+        if not (self.finished or self.gone):
             return False
         moments = [moment for one in self.containers for moment in (one.started_at, one.finished_at) if moment]
+        moments += [condition.since for condition in self.conditions if condition.since]
         if not moments:
             return False
-        return now >= max(self.expires_at, max(moments) + (self.expires_at - self.created))
+        unknown = self.is_renewed or self.expires_at is None
+        life = LONGEST_SESSION if unknown else life_told(self.created, self.expires_at)
+        return now >= max(self.created, *moments) + life
 
     def condition(self, type_: str) -> PodCondition | None:
         """The condition of this type, if the pod has it."""

@@ -1,10 +1,13 @@
 """A pod read from the API, whatever is missing or was written into it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from spacelift_aws.controllers.run.pod.view import parse_pod
+
+from ..conftest import Kit
 
 
 def test_a_new_pod(kit: Any) -> None:
@@ -63,3 +66,26 @@ def test_init_containers_come_first_and_sidecars_are_told_apart(kit: Any) -> Non
     assert (first.init, first.sidecar, first.exit_code) == (True, False, 0)
     assert (proxy.sidecar, proxy.state) == (True, "waiting")
     assert (main.init, main.started_at) == (False, kit.at(11))
+
+
+HOUR, LONGEST = 3600, 12 * 3600 + 300
+
+
+@pytest.mark.parametrize(
+    ("why", "parts", "dead_at"),
+    [
+        ("it may have been issued newer ones until its container had started", {}, 60 + HOUR),
+        ("those in a file are renewed until it ends", {"is_renewed": True}, 60 + LONGEST),
+        ("it was made before its Secret, and tells nothing", {"expires_at": None}, 60 + LONGEST),
+        ("somebody wrote that they end soon", {"expires_at": Kit.start}, 60 + 900),
+        ("it has not ended", {"phase": "Running"}, None),
+        ("nobody says when", {"containers": ()}, None),
+    ],
+)
+def test_when_all_credentials_of_a_pod_are_dead(kit: Any, why: str, parts: dict[str, Any], dead_at: int | None) -> None:
+    pod = replace(kit.ended(), **parts)
+    if dead_at is None:
+        assert not pod.has_dead_credentials(kit.at(100 * HOUR)), why
+    else:
+        before, after = (pod.has_dead_credentials(kit.at(seconds)) for seconds in (dead_at - 1, dead_at + 1))
+        assert (before, after) == (False, True), why
