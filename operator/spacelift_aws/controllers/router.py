@@ -60,6 +60,9 @@ WOKEN_A_SECOND = 2_000
 DEPARTED_A_SECOND = 100
 """Runs that have left the watch and are asked for a second when a replica begins to act."""
 
+ENDED_A_SECOND = 100
+"""Runs that have ended and may have something left to do, looked at a second when a replica begins to act."""
+
 WorkKey = RunKey | IntegrationKey | OrphanKey | JobKey | DepartedKey
 
 ANSWER_WITHIN = 0.5
@@ -316,9 +319,11 @@ class EventRouter:
         runs = sorted(self._stores.whole_runs(), key=lambda item: item[1].status.phase.terminal)
         yield from (RunKey(*key) for key, _ in runs if key not in self._left)
         yield from (JobKey(*key) for key in self._stores.jobs)
-        for key, run in self._stores.runs.items():
-            if isinstance(run, EndedRun) and self._may_have_work(run):
-                yield RunKey(*key)
+        # Of each of these all is read again where its pod's credentials may live.
+        known = self._stores.runs.items()
+        ended = [key for key, run in known if isinstance(run, EndedRun) and self._may_have_work(run)]
+        for index, key in enumerate(ended):
+            self._enqueue_after(RunKey(*key), index / ENDED_A_SECOND)
         yield from self._orphans()
 
     def _may_have_work(self, ended: EndedRun) -> bool:

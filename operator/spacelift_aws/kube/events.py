@@ -25,8 +25,9 @@ SENDERS = 16
 """Events that are sent at once: a third of the calls for Runs, because a Run makes seven calls and has two Events. With
 a smaller share of a busy API server they would fall behind, wait in memory, and be told minutes late."""
 TRIES = 10
-"""How often an Event is tried to be sent where the API server does not answer, or not now: for about three minutes.
-Without an end, Events would fill the memory where a webhook is broken."""
+"""How often an Event is tried to be sent that the API server certainly did not take: for about three minutes."""
+UNANSWERED_TRIES = 3
+"""The same where no answer came. Each may hold up a sender for long, as where a webhook hangs."""
 FIRST_RETRY = 1.0
 LAST_RETRY = 30.0
 """Seconds until an Event is tried again."""
@@ -124,24 +125,27 @@ class Recorder:
 
     async def _send_rest(self) -> None:
         while (waiting := self._backlog.pop()) is not None:
-            await self._try_to_send(replace(waiting, tries=TRIES))
+            await self._send_or_put_back(replace(waiting, tries=TRIES))
 
     async def _send_all(self) -> None:
         while True:
             waiting = self._backlog.pop()
             if waiting is None:
                 await self._wait()
-                continue
-            self._under_way += 1
-            try:
-                await self._try_to_send(waiting)
-            except asyncio.CancelledError:
-                # Whether it was written is not known.
-                self._sent.pop(waiting.item.name, None)
-                self._backlog.put_back(waiting)
-                raise
-            finally:
-                self._under_way -= 1
+            else:
+                await self._send_or_put_back(waiting)
+
+    async def _send_or_put_back(self, waiting: Waiting[_Event]) -> None:
+        self._under_way += 1
+        try:
+            await self._try_to_send(waiting)
+        except asyncio.CancelledError:
+            # Whether it was written is not known.
+            self._sent.pop(waiting.item.name, None)
+            self._backlog.put_back(waiting)
+            raise
+        finally:
+            self._under_way -= 1
 
     async def _try_to_send(self, waiting: Waiting[_Event]) -> None:
         event = waiting.item
@@ -149,7 +153,8 @@ class Recorder:
             await self._send(waiting)
         except KubeError as error:
             self._sent.pop(event.name, None)
-            if isinstance(error, NotNow | Unanswered) and waiting.tries < TRIES - 1:
+            tries = TRIES if isinstance(error, NotNow) else UNANSWERED_TRIES if isinstance(error, Unanswered) else 1
+            if waiting.tries + 1 < tries and len(self._later) < WAITING:
                 self._try_again(waiting, error)
                 return
             log.warning("event %s of %s was not written: %s", event.reason, event.regarding.name, error)
@@ -157,7 +162,7 @@ class Recorder:
             log.exception("event %s of %s was not written", event.reason, event.regarding.name)
 
     def _try_again(self, waiting: Waiting[_Event], error: KubeError) -> None:
-        """In a while, and nobody waits for it meanwhile: a webhook that is broken holds up no other Event."""
+        """In a while, and no other Event waits for it meanwhile."""
         delay = backoff(waiting.tries, FIRST_RETRY, LAST_RETRY) + (error.retry_after or 0.0)
 
         def put_back() -> None:

@@ -31,7 +31,7 @@ class Timing:
     """A holder that could not renew so long acts no more: it stops before another begins."""
     retry: timedelta = timedelta(seconds=2)
     """Between two tries to acquire or renew."""
-    renewal: timedelta = timedelta(seconds=3)
+    renewal: timedelta = timedelta(seconds=4)
     """For one try to renew. A connection whose other end is gone without a word costs this one, not the Lease."""
 
 

@@ -125,7 +125,8 @@ class Process:
         finally:
             await self._queue.stop()
             # While the Lease is held: the next to act knows nothing of them.
-            await self._recorder.last_words()
+            if self._elector is None or self._elector.leads():
+                await self._recorder.last_words()
             if self._elector is not None:
                 await self._elector.release()
             assembly.close()

@@ -199,7 +199,7 @@ def test_a_time_to_live_costs_one_deletion(stage: Stage) -> None:
     on.end("next")
 
     def last(_: Any) -> list[tuple[str, str]]:
-        """What was asked about the first Run and its Secret, from the mark of its end on."""
+        """What was asked about the first Run and its Secret, from the Run's deletion on."""
         found, name = calls(on), on.runs["brief"]
         secret = next((event.name for event in found if (event.verb, event.resource) == ("delete", "secrets")), "")
         asked = [(event.verb, event.resource) for event in found if event.name in (name, secret)]

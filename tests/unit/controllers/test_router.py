@@ -109,11 +109,12 @@ LONG_AGO, NOW = datetime(2026, 1, 2, 3, 5, 1, tzinfo=UTC), datetime.now(UTC)
 
 
 def finished(sight: Any, run: Run, ended: datetime, uid: str = "pod-1") -> Pod:
-    """A pod that ended then; its first credentials lived for an hour."""
-    terminated = {"exitCode": 0, "startedAt": "2026-01-02T03:04:10Z", "finishedAt": ended.isoformat()}
+    """A pod that ended then, a minute after it was made; its credentials lived for an hour."""
+    created = ended - timedelta(minutes=1)
+    terminated = {"exitCode": 0, "startedAt": created.isoformat(), "finishedAt": ended.isoformat()}
     statuses = [{"name": "main", "state": {"terminated": terminated}}]
     pod: Pod = sight.pod(run, uid=uid, phase="Succeeded", containerStatuses=statuses)
-    return replace(pod, expires_at=pod.created + timedelta(hours=1))
+    return replace(pod, created=created, expires_at=created + timedelta(hours=1))
 
 
 @pytest.mark.parametrize(("ended", "leads"), [(LONG_AGO, False), (NOW, True)])

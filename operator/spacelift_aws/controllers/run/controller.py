@@ -40,7 +40,7 @@ from spacelift_aws.controllers.run.state import (
     SecretState,
 )
 from spacelift_aws.kube.client import Kube
-from spacelift_aws.kube.errors import ApiError, Conflict, Invalid, NotFound
+from spacelift_aws.kube.errors import ApiError, Conflict, Invalid, KubeError, NotFound
 from spacelift_aws.kube.events import Recorder
 from spacelift_aws.kube.resources import RUNS
 from spacelift_aws.names import child_name
@@ -236,10 +236,12 @@ class Executor:
     async def clean(self, orphan: OrphanKey, pod: Pod | None) -> float | None:
         """Remove pod and Secret of a Run that is gone, also where nobody else would: `--cascade=orphan`."""
         name = child_name(orphan.run_id)
-        held_because = await self._issuing.delete_secret(orphan.namespace, name)
-        # Last, because a pod is all that leads to the Secret of a Run that is gone.
-        if pod is not None and pod.executor == self._role.executor and not pod.gone and pod.deletion is None:
-            await self._pods.end(pod)
+        try:
+            held_because = await self._issuing.delete_secret(orphan.namespace, name)
+        except KubeError:
+            await self._end_orphans_pod(pod, is_secret_gone=False)
+            raise
+        await self._end_orphans_pod(pod, is_secret_gone=not held_because)
         self._heed_clock()
         progress = self._progress.of(orphan.run_id)
         if held_because:
@@ -252,6 +254,13 @@ class Executor:
             return self._limits.deletion_repeat.total_seconds()
         self._progress.forget(orphan.run_id)
         return None
+
+    async def _end_orphans_pod(self, pod: Pod | None, *, is_secret_gone: bool) -> None:
+        """Last, and where it has finished only once the Secret is gone: a pod is all that leads there."""
+        if pod is None or pod.executor != self._role.executor or pod.gone or pod.deletion is not None:
+            return
+        if is_secret_gone or not pod.finished:
+            await self._pods.end(pod)
 
     def _heed_clock(self) -> None:
         """Moments of before the clock was set mean nothing any more, and what waits for one waits for the wrong one."""

@@ -1,5 +1,6 @@
 """Statuses that somebody else wrote first, or that are refused."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,7 +9,7 @@ import pytest
 from spacelift_aws.api.run import Phase
 from spacelift_aws.controllers.run.ended import ended_of
 from spacelift_aws.controllers.run.ports import OrphanKey
-from spacelift_aws.kube.errors import Conflict, Forbidden, Invalid, NotFound
+from spacelift_aws.kube.errors import Conflict, Forbidden, Invalid, NotFound, Unanswered
 
 from .scene import KEY, Scene
 
@@ -74,6 +75,20 @@ async def test_a_run_that_is_gone_at_the_first_status_is_left_to_be_cleaned(scen
     assert await scene.executor.clean(orphan, scene.world.pod) is None
     assert scene.asked[-2:] == ["delete secret", "delete pod"], "the pod, which leads to the Secret, goes last"
     assert not scene.secret
+
+
+@pytest.mark.parametrize(("ended", "goes"), [(False, True), (True, False)], ids=["what runs goes", "what ended stays"])
+@pytest.mark.parametrize("trouble", ["held", "no answer"])
+async def test_while_an_orphans_secret_is_there_a_pod_leads_to_it(
+    scene: Scene, trouble: str, ended: bool, goes: bool
+) -> None:
+    await scene.go()
+    scene.held = trouble == "held"
+    scene.fails["delete secret"] = [] if scene.held else [Unanswered("cut")]
+    pod = scene.kit.ended() if ended else scene.kit.running()
+    with nullcontext() if scene.held else pytest.raises(Unanswered):
+        await scene.executor.clean(OrphanKey.of(scene.run), pod)
+    assert ("delete pod" in scene.asked) is goes
 
 
 async def test_a_pod_that_may_not_be_deleted_keeps_no_secret_of_a_run_that_is_gone(scene: Scene) -> None:

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spacelift_aws.controllers.run.actions import Action, Decision, DeletePod, DeleteSecret, IssueCredentials
-from spacelift_aws.controllers.run.credentials.session_life import LONGEST_SESSION, SHORTEST_SESSION, life_told
+from spacelift_aws.controllers.run.credentials.session_life import LONGEST_SESSION, NEAR_EXPIRY, SHORTEST_SESSION
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.state import Authorized, Observed, SecretState
 from spacelift_aws.names import child_name
 
-NEAR_EXPIRY = timedelta(minutes=5)
-"""Credentials that a container has yet to read are replaced so long before their end: a third of the shortest life."""
 RENEWAL_PAUSE = timedelta(minutes=1)
 """Credentials are not replaced sooner: where clocks disagree, a new session may seem to near its end at once."""
 LAST_MOMENT = timedelta(minutes=1)
@@ -36,7 +34,9 @@ def session_life(seen: Observed) -> timedelta:
     """How long a session of this Run lives: as asked of STS, else as its first one did, which its pod tells of."""
     if isinstance(seen.grant, Authorized):
         return timedelta(seconds=seen.grant.request.duration_seconds)
-    return life_told(seen.pod.created, seen.pod.expires_at) if seen.pod is not None else SHORTEST_SESSION
+    pod = seen.pod
+    told = pod.expires_at - pod.created if pod is not None and pod.expires_at is not None else SHORTEST_SESSION
+    return min(max(told, SHORTEST_SESSION), LONGEST_SESSION)
 
 
 def is_renewed(seen: Observed, pod: Pod) -> bool:
@@ -141,11 +141,19 @@ def rid_of_secret(seen: Observed, *, repeatedly: bool = True) -> Decision | None
 
 def _dead_by(seen: Observed) -> datetime | None:
     """When no Secret of this Run holds live credentials any more, not even one whose creation was never answered."""
-    sent = seen.progress.unanswered_at
-    if seen.expires_at is None or sent is None:
-        return seen.expires_at
-    life = session_life(seen) if isinstance(seen.grant, Authorized) else LONGEST_SESSION
-    return max(seen.expires_at, sent + life)
+    progress, run = seen.progress, seen.run
+    moments = [seen.expires_at]
+    if progress.expires_at is None and seen.pod is not None:
+        # Another process issued them: its last session is not known.
+        moments.append(seen.pod.credentials_dead_by(seen.now))
+    if progress.unanswered_at is not None and seen.expires_at is not None:
+        life = session_life(seen) if isinstance(seen.grant, Authorized) else LONGEST_SESSION
+        moments.append(progress.unanswered_at + life)
+    known = [moment for moment in moments if moment is not None]
+    if known:
+        return max(known)
+    ended = run.status.finished_at
+    return min(ended, seen.now) + LONGEST_SESSION if ended is not None else None
 
 
 def _misses_secret(seen: Observed, pod: Pod) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from spacelift_aws.api.run import Delivery
 from spacelift_aws.aws.arns import parse_role_arn
-from spacelift_aws.controllers.run.credentials.session_life import LONGEST_SESSION, life_told
+from spacelift_aws.controllers.run.credentials.session_life import LONGEST_SESSION, NEAR_EXPIRY
 from spacelift_aws.controllers.run.delivery import DELIVERIES
 from spacelift_aws.controllers.run.pod import masking
 from spacelift_aws.names import ANNOTATION_EXPIRES_AT, ANNOTATION_ROLE_ARN, ANNOTATION_RUN, LABEL_RUN_ID, executor_of
@@ -124,19 +124,29 @@ class Pod:
         return self.phase == "Running" or any(one.started for one in self.containers if not one.brings_helper)
 
     def has_dead_credentials(self, now: datetime) -> bool:
-        """Whether all credentials that its Secret may hold have expired, by what is known of its end.
+        """Whether all credentials that its Secret may hold have expired, by what the pod itself tells."""
+        dead_by = self.credentials_dead_by(now)
+        return dead_by is not None and now >= dead_by
 
-        Until its last container had started, and those in a file until it ended, newer ones may have been issued.
+    def credentials_dead_by(self, now: datetime) -> datetime | None:
+        """When all credentials that its Secret may hold have expired; None while it has not ended.
+
+        Those that it was made with may have been replaced: in a file until it ended, as variables until its last
+        container had started.
         """
-        if not (self.finished or self.gone):
-            return False
         moments = [moment for one in self.containers for moment in (one.started_at, one.finished_at) if moment]
         moments += [condition.since for condition in self.conditions if condition.since]
-        if not moments:
-            return False
-        unknown = self.is_renewed or self.expires_at is None
-        life = LONGEST_SESSION if unknown else life_told(self.created, self.expires_at)
-        return now >= max(self.created, *moments) + life
+        if not moments or not (self.finished or self.gone):
+            return None
+        # Nothing has happened in the future, whoever wrote so.
+        end = min(now, max(moments))
+        starts = [one.started_at for one in self.containers if one.started_at]
+        waited_until = min(end, max(starts)) if starts and len(starts) == len(self.containers) else end
+        # Twice, because clocks differ.
+        if self.is_renewed or self.expires_at is None or waited_until >= self.expires_at - 2 * NEAR_EXPIRY:
+            return end + LONGEST_SESSION
+        # Replaced at most because somebody had deleted the Secret.
+        return self.expires_at + max(waited_until - self.created, timedelta(0))
 
     def condition(self, type_: str) -> PodCondition | None:
         """The condition of this type, if the pod has it."""

@@ -1,13 +1,13 @@
 """A pod read from the API, whatever is missing or was written into it."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from spacelift_aws.controllers.run.pod.view import parse_pod
-
-from ..conftest import Kit
+from spacelift_aws.controllers.run.pod.view import Container, parse_pod
 
 
 def test_a_new_pod(kit: Any) -> None:
@@ -71,21 +71,35 @@ def test_init_containers_come_first_and_sidecars_are_told_apart(kit: Any) -> Non
 HOUR, LONGEST = 3600, 12 * 3600 + 300
 
 
+def started(kit: Any, seconds: float) -> tuple[Container, ...]:
+    return tuple(replace(one, started_at=kit.at(seconds)) for one in kit.ended().containers)
+
+
 @pytest.mark.parametrize(
     ("why", "parts", "dead_at"),
     [
-        ("it may have been issued newer ones until its container had started", {}, 60 + HOUR),
-        ("those in a file are renewed until it ends", {"is_renewed": True}, 60 + LONGEST),
-        ("it was made before its Secret, and tells nothing", {"expires_at": None}, 60 + LONGEST),
-        ("somebody wrote that they end soon", {"expires_at": Kit.start}, 60 + 900),
-        ("it has not ended", {"phase": "Running"}, None),
-        ("nobody says when", {"containers": ()}, None),
+        ("they are the first ones, or took their place before the container had started", lambda kit: {}, 2 + HOUR),
+        ("they may be newer", lambda kit: {"containers": started(kit, 3100)}, 3100 + LONGEST),
+        ("those in a file are renewed until it ends", lambda kit: {"is_renewed": True}, 60 + LONGEST),
+        ("it was made before its Secret, and tells nothing", lambda kit: {"expires_at": None}, 60 + LONGEST),
+        ("somebody wrote that they end soon", lambda kit: {"expires_at": kit.at(0)}, 60 + LONGEST),
+        ("it has not ended", lambda kit: {"phase": "Running"}, None),
+        ("nobody says when", lambda kit: {"containers": ()}, None),
     ],
 )
-def test_when_all_credentials_of_a_pod_are_dead(kit: Any, why: str, parts: dict[str, Any], dead_at: int | None) -> None:
-    pod = replace(kit.ended(), **parts)
+def test_when_all_credentials_of_a_pod_are_dead(
+    kit: Any, why: str, parts: Callable[[Any], dict[str, Any]], dead_at: int | None
+) -> None:
+    pod = replace(kit.ended(), **parts(kit))
     if dead_at is None:
         assert not pod.has_dead_credentials(kit.at(100 * HOUR)), why
     else:
         before, after = (pod.has_dead_credentials(kit.at(seconds)) for seconds in (dead_at - 1, dead_at + 1))
         assert (before, after) == (False, True), why
+
+
+def test_what_happened_in_the_future_did_not(kit: Any) -> None:
+    """Whoever may write a pod's status may write this."""
+    forged = [replace(one, finished_at=datetime(9999, 12, 31, tzinfo=UTC)) for one in kit.ended().containers]
+    pod = replace(kit.ended(), containers=tuple(forged), is_renewed=True)
+    assert not pod.has_dead_credentials(kit.at(1000))
