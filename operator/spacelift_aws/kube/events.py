@@ -21,9 +21,9 @@ WAITING = 10_000
 """Events that may wait to be sent, some MiB: two for each of 5,000 Runs. No Run waits for its Events."""
 REMEMBERED = 10_000
 """Events whose repetitions are counted."""
-SENDERS = 16
-"""Events that are sent at once: a third of the calls for Runs, because a Run makes seven calls and has two Events. With
-a smaller share of a busy API server they would fall behind, wait in memory, and be told minutes late."""
+SENDERS = 24
+"""Events that are sent at once: half as many as calls for Runs, because a Run has two or three Events beside its seven
+calls. With a smaller share of a busy API server they would fall behind, wait in memory, and be told minutes late."""
 TRIES = 10
 """How often an Event is tried to be sent that the API server certainly did not take: for about three minutes."""
 UNANSWERED_TRIES = 3
