@@ -6,6 +6,7 @@ from typing import Any
 from sandbox.charts import OPERATOR, helm
 from sandbox.controller import NAMESPACE, SERVICE_ACCOUNT, wait_for_runs
 from sandbox.controlplane import ControlPlane
+from sandbox.process import wait_until
 
 RELEASE = "spacelift-aws"
 
@@ -22,7 +23,10 @@ def install(cluster: ControlPlane, **values: Any) -> str:
 
 def remove(cluster: ControlPlane) -> None:
     helm(cluster, "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found")
-    cluster.kubectl("delete", "customresourcedefinition", "--ignore-not-found", *DEFINITIONS)
+    # Its own wait can last for ever: it watches for the end of what may have ended before the watch began.
+    cluster.kubectl("delete", "customresourcedefinition", "--ignore-not-found", "--wait=false", *DEFINITIONS)
+    left = ("customresourcedefinition", "--ignore-not-found", *DEFINITIONS)
+    wait_until(lambda: not names(cluster, *left), timeout=60, what="the end of the definitions", interval=0.1)
 
 
 def get(cluster: ControlPlane, *words: str) -> Any:
