@@ -21,6 +21,7 @@ from sandbox.controller import NAMESPACE, Controller
 from sandbox.process import wait_until
 from sandbox.stage import Stage, set_stage
 from spacelift_aws.kube.leader_election import Timing
+from spacelift_aws.names import child_name
 
 LONG = 60.0
 TIMING = Timing()
@@ -80,10 +81,10 @@ def _take_over(
             raise TimeoutError(f"nobody leads after {LONG:.0f} s")
         time.sleep(0.02)
     held = time.monotonic() - began
-    run = stage.objects.wait("Run", namespace, name, lambda run: (run or {})["status"].get("podName"), timeout=LONG)
-    # The Run's own status says so a second later, and not at all if it is over by then.
-    pod = run["status"]["podName"]
-    stage.objects.wait("Pod", namespace, pod, lambda pod: (pod or {})["status"]["phase"] == "Running", timeout=LONG)
+    # The Run's own status says a second later that its pod runs, and not at all if that is over by then.
+    run = stage.objects.wait("Run", namespace, name, lambda run: (run or {})["status"].get("runId"), timeout=LONG)
+    pod = child_name(run["status"]["runId"])
+    stage.objects.wait("Pod", namespace, pod, lambda pod: pod and pod["status"]["phase"] == "Running", timeout=LONG)
     runs = time.monotonic() - began
     leader.stop()
     return held, runs
