@@ -29,11 +29,18 @@ def test_no_reader_ever_finds_a_file_missing_or_half(tmp_path: Path) -> None:
     seen: set[str] = set()
     over = threading.Event()
 
+    def version_now() -> Path | None:
+        with suppress(FileNotFoundError):
+            return (tmp_path / "..data").readlink()
+        return None
+
     def content_now() -> str:
-        # Who followed the link just before that version went looks once more, as beside a real kubelet.
-        for _ in range(2):
+        while (version := version_now()) is not None:
             with suppress(FileNotFoundError):
                 return (tmp_path / "a").read_text()
+            # Who followed the link just before that version went looks again, as beside a real kubelet.
+            if version_now() == version:
+                break
         return "missing"
 
     def read() -> None:
