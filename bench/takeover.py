@@ -4,9 +4,8 @@
 
 In each round the leader is ended, once as a Deployment would (SIGTERM) and once as a lost node would (SIGKILL), a Run
 is created at that instant, and the clock stops twice: when the other replica holds the Lease, and when that Run's pod
-runs.
-The replica that went is then started again. The signal comes at any moment between two looks of the other at the Lease.
-Everything shares the machine: control plane, node, emulated AWS.
+runs. The replica that went is then started again. The signal comes at any moment between two looks of the other at the
+Lease. Everything shares the machine: control plane, node, emulated AWS.
 """
 
 import argparse
@@ -76,6 +75,7 @@ def _take_over(
     name = stage.fresh("run")
     os.kill(leader.process.pid, sent)
     stage.run(namespace, "sleep 5", name=name)
+    # `wait_until` looks less and less often, which these figures would show.
     while not _leads(other):
         if time.monotonic() - began > LONG:
             raise TimeoutError(f"nobody leads after {LONG:.0f} s")

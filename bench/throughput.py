@@ -160,7 +160,8 @@ async def _by_controller(stage: Stage, api: Api, count: int) -> tuple[Side, Writ
 async def _until_written(api: Api, namespace: str, count: int, parts: Parts, told: int = 0) -> None:
     """Return when all Runs have ended and their Events, which trail behind, are there besides those of before."""
     await until_ended(api, namespace, count, parts)
-    while await how_many(api, f"/api/v1/namespaces/{namespace}/events") < told + EVENTS * count:  # noqa: ASYNC110 - a watch would cost more than a look
+    path = f"/api/v1/namespaces/{namespace}/events"
+    while await how_many(api, path) < told + EVENTS * count:  # noqa: ASYNC110 - a watch would cost more than a look
         await asyncio.sleep(0.1)
 
 

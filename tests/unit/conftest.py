@@ -7,7 +7,6 @@ import pytest
 
 from spacelift_aws.api.run import Run
 from spacelift_aws.controllers.router import EventRouter, WorkKey
-from spacelift_aws.controllers.run.ended import EndedRun
 from spacelift_aws.controllers.run.pod.view import Pod, parse_pod
 from spacelift_aws.controllers.run.ports import OrphanKey
 from spacelift_aws.controllers.stores import Stores
@@ -50,12 +49,6 @@ def pod_body(run: Run, uid: str = "pod-1", version: int = 1, name: str | None = 
     }
 
 
-def _orphan_of(run: Run | EndedRun) -> OrphanKey:
-    if isinstance(run, EndedRun):
-        return OrphanKey(run.namespace, run.run_id, run.name)
-    return OrphanKey(run.metadata.namespace, Stores.run_id(run), run.metadata.name)
-
-
 @dataclass
 class Sight:
     """A router, its stores, and what it has put into the queue."""
@@ -70,7 +63,7 @@ class Sight:
         self.router = EventRouter(
             self.stores, "controller", self.queued.append, lambda key, seconds: self.later.append((key, seconds))
         )
-        self.router.on_lost_run(_orphan_of)
+        self.router.on_lost_run(OrphanKey.of)
 
     def take(self) -> list[WorkKey]:
         """What was queued since the last look."""

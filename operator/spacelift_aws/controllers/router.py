@@ -176,9 +176,10 @@ class EventRouter:
             self._enqueue(orphan)
             return
         # The garbage collector deletes the pod next. Where it takes its owner off instead, the pod is looked at anew.
-        pod = self._stores.pods.get(_pod_key(run))
-        if pod is not None and pod.owner_uid is not None and pod.owner_uid == _uid_of(run):
-            self._left_nothing[pod.namespace, pod.name] = pod.owner_uid
+        gone, uid = OrphanKey.of(run), _uid_of(run)
+        pod = self._stores.pod_named(gone.namespace, gone.run_id)
+        if pod is not None and pod.owner_uid == uid:
+            self._left_nothing[pod.namespace, pod.name] = uid
 
     def job(self, key: ObjectKey) -> Job | None:
         """A Job of ours as last seen, while it or its Run goes on."""
@@ -241,7 +242,7 @@ class EventRouter:
             return False
         if not pod.finished:
             return True
-        if pod.owner_uid is not None and self._left_nothing.get((pod.namespace, pod.name)) == pod.owner_uid:
+        if self._left_nothing.get((pod.namespace, pod.name), "") == pod.owner_uid:
             return False
         return not pod.has_dead_credentials(datetime.now(UTC))
 
@@ -343,12 +344,6 @@ class EventRouter:
 
 def _orphan(pod: Pod) -> OrphanKey:
     return OrphanKey(pod.namespace, pod.run_id, pod.run_name)
-
-
-def _pod_key(run: Run | EndedRun) -> ObjectKey:
-    if isinstance(run, EndedRun):
-        return run.namespace, child_name(run.run_id)
-    return run.metadata.namespace, child_name(Stores.run_id(run))
 
 
 def _uid_of(run: Run | EndedRun) -> str:

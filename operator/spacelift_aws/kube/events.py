@@ -153,8 +153,7 @@ class Recorder:
             await self._send(waiting)
         except KubeError as error:
             self._sent.pop(event.name, None)
-            tries = TRIES if isinstance(error, NotNow) else UNANSWERED_TRIES if isinstance(error, Unanswered) else 1
-            if waiting.tries + 1 < tries and len(self._later) < WAITING:
+            if waiting.tries + 1 < _tries(error) and len(self._later) < WAITING:
                 self._try_again(waiting, error)
                 return
             log.warning("event %s of %s was not written: %s", event.reason, event.regarding.name, error)
@@ -233,6 +232,13 @@ class Recorder:
             "lastTimestamp": _time(now),
             "count": count,
         }
+
+
+def _tries(error: KubeError) -> int:
+    """How often an Event is tried to be sent that failed so."""
+    if isinstance(error, NotNow):
+        return TRIES
+    return UNANSWERED_TRIES if isinstance(error, Unanswered) else 1
 
 
 def _remember(known: OrderedDict[Any, Any], key: Hashable, value: object) -> None:

@@ -132,5 +132,15 @@ def failing(error: KubeError) -> Callable[[str], Awaitable[None]]:
     return fail
 
 
+def hang_once(api: OneLease) -> None:
+    """The next call hangs, as on a connection whose other end is gone without a word."""
+
+    async def once(verb: str) -> None:
+        api.before = None
+        await hang(verb)
+
+    api.before = once
+
+
 async def hang(_: str) -> None:
     await asyncio.sleep(3600)

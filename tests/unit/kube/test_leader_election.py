@@ -16,7 +16,7 @@ from spacelift_aws.kube.errors import Forbidden, NotNow, Unanswered
 from spacelift_aws.kube.leader_election import LeaseLostError
 from spacelift_aws.kube.resources import LEASES, PODS
 
-from .one_lease import DURATION, LIMIT, RETRY, OneLease, candidate, failing, hang, now, play
+from .one_lease import DURATION, LIMIT, RETRY, OneLease, candidate, failing, hang, hang_once, now, play
 
 
 def test_the_timing_is_client_gos() -> None:
@@ -132,13 +132,7 @@ def test_a_renewal_that_hangs_is_given_up_for_the_next() -> None:
         one = candidate(api)
         await one.acquire()
         holding = asyncio.create_task(one.hold())
-
-        async def once(verb: str) -> None:
-            api.before = None
-            await hang(verb)
-
-        # A connection whose other end is gone without a word.
-        api.before = once
+        hang_once(api)
         await asyncio.sleep(LIMIT * 3)
         assert one.leads()
         holding.cancel()
@@ -308,12 +302,7 @@ def test_a_candidate_gives_up_a_call_that_hangs_and_asks_again() -> None:
     async def scene() -> None:
         api = OneLease()
         one = candidate(api)
-
-        async def once(verb: str) -> None:
-            api.before = None
-            await hang(verb)
-
-        api.before = once
+        hang_once(api)
         await one.acquire()
         assert now() == pytest.approx(LIMIT + RETRY)
 

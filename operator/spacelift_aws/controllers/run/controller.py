@@ -200,10 +200,11 @@ class Executor:
 
     def orphan_of(self, run: Run | EndedRun) -> OrphanKey | None:
         """What a Run that was just deleted may leave behind; None where its end saw to that."""
+        orphan = OrphanKey.of(run)
         if isinstance(run, EndedRun):
-            orphan, uid, ended = OrphanKey(run.namespace, run.run_id, run.name), run.uid, True
+            uid, ended = run.uid, True
         else:
-            orphan, uid = OrphanKey.of(run), run.metadata.uid
+            uid = run.metadata.uid
             ended = run.status.phase.terminal or not self._is_ours(run, own_pod(self._view, run))
         self._others.discard(orphan.run_id)
         self._journal.forget(orphan.run_id)

@@ -8,6 +8,7 @@ from typing import Protocol
 from spacelift_aws.api.awsintegration import AwsIntegration
 from spacelift_aws.api.run import Run
 from spacelift_aws.aws.sts import AssumeRoleRequest, Session
+from spacelift_aws.controllers.run.ended import EndedRun
 from spacelift_aws.controllers.run.pod.view import Pod
 from spacelift_aws.controllers.run.template_facts import TemplateFacts
 from spacelift_aws.kube.events import Regarding
@@ -62,8 +63,10 @@ class OrphanKey:
     run_name: str
 
     @classmethod
-    def of(cls, run: Run) -> "OrphanKey":
+    def of(cls, run: Run | EndedRun) -> "OrphanKey":
         """What a Run that is there may leave."""
+        if isinstance(run, EndedRun):
+            return cls(run.namespace, run.run_id, run.name)
         return cls(run.metadata.namespace, run_id_of(run), run.metadata.name)
 
 
